@@ -1,0 +1,106 @@
+"""What a core needs of each memory, held against the chip's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hwmodels import Chip
+from neurosim.compiler.encoding import SynapseStore
+from neurosim.compiler.program import MEMORIES, CoreSlice
+from neurosim.network import Layer
+
+ACCUMULATOR_BITS = 24
+"""Width of a dendrite accumulator. Sums wrap at 24 bits in the convolution of lava and in Loihi."""
+
+
+@dataclass(frozen=True)
+class CoreNeed:
+    """What one core needs.
+
+    Attributes
+    ----------
+    words, bits
+        Per name of `MEMORIES`.
+    """
+
+    words: tuple[int, ...]
+    bits: tuple[int, ...]
+
+
+def state_bits(layer: Layer, chip: Chip) -> int:
+    """Return the bits of state that a neuron of `layer` takes: the chip's fixed size, or the unit's need."""
+    fixed = chip.core.neuron.state
+    if not layer.unit.state_names:
+        return 0
+    if fixed is not None:
+        return int(fixed.value)
+    return len(layer.unit.state_names) * ACCUMULATOR_BITS
+
+
+def state_words(layer: Layer, chip: Chip) -> int:
+    """Return the words of state that a neuron of `layer` takes."""
+    return -(-state_bits(layer, chip) // int(chip.core.memories.neuron_state.word.value))
+
+
+def core_need(
+    part: CoreSlice,
+    layer: Layer,
+    stores: Sequence[SynapseStore],
+    slots: int,
+    axon_in_entries: int,
+    axon_out_entries: int,
+    chip: Chip,
+) -> CoreNeed:
+    """Return what the core that holds `part` needs.
+
+    Parameters
+    ----------
+    part, layer
+        The slice and its layer.
+    stores
+        One a connection into the layer.
+    slots
+        Timesteps that the accumulators of a neuron must keep apart: 1 plus the longest delay into the
+        layer.
+    axon_in_entries, axon_out_entries
+        Table entries; 0 while the other layers are not split yet.
+    chip
+        Gives word sizes and entry sizes.
+    """
+    core = chip.core
+    accumulators = part.neuron_slots * slots if stores else 0
+    words = {
+        "synapse": sum(store.words(part.box) for store in stores),
+        "neuron_state": part.neuron_slots * state_words(layer, chip),
+        "accumulator": -(-accumulators * ACCUMULATOR_BITS // int(core.memories.accumulator.word.value)),
+        "axon_in": -(-axon_in_entries * int(core.axon_in_entry_bits.value) // int(core.memories.axon_in.word.value)),
+        "axon_out": -(-axon_out_entries * int(core.axon_out_entry_bits.value) // int(core.memories.axon_out.word.value)),
+    }
+    bits = tuple(words[name] * int(getattr(core.memories, name).word.value) for name in MEMORIES)
+    return CoreNeed(tuple(words[name] for name in MEMORIES), bits)
+
+
+def shortages(
+    need: CoreNeed, part: CoreSlice, axon_in_entries: int, axon_out_entries: int, chip: Chip
+) -> Iterator[str]:
+    """Yield, for each limit that is exceeded, its key in the chip file, the need and the limit in words."""
+    core = chip.core
+    usable, key = (
+        (core.neurons_usable, "core.neurons_usable") if core.neurons_usable else (core.neurons, "core.neurons")
+    )
+    if part.neuron_slots > usable.value:
+        yield f"{key}: needs {part.neuron_slots} neuron slots, the limit is {usable.value}"
+    for name, bits, words in zip(MEMORIES, need.bits, need.words, strict=True):
+        memory = getattr(core.memories, name)
+        if memory.size is not None and bits > memory.size.value:
+            limit = int(memory.size.value) // int(memory.word.value)
+            yield f"core.memories.{name}.size: needs {words} words ({bits / 8192:.1f} KiB), the limit is {limit} words"
+    if core.memory_pool is not None and sum(need.bits) > core.memory_pool.size.value:
+        parts = ", ".join(f"{n} {b / 8192:.1f}" for n, b in zip(MEMORIES, need.bits, strict=True))
+        limit_kib = core.memory_pool.size.value / 8192
+        yield f"core.memory_pool.size: needs {sum(need.bits) / 8192:.1f} KiB ({parts}), the limit is {limit_kib:.1f} KiB"
+    for table, entries in (("axon_in_entries", axon_in_entries), ("axon_out_entries", axon_out_entries)):
+        limit_entries = getattr(core, table)
+        if limit_entries is not None and entries > limit_entries.value:
+            yield f"core.{table}: needs {entries} entries, the limit is {limit_entries.value}"

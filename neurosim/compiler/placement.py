@@ -1,0 +1,100 @@
+"""Placing core slices on the mesh so that messages travel few hops.
+
+The start follows a snake through the tiles, so that neighbours in the network are neighbours on the
+chip; simulated annealing (Kirkpatrick, Gelatt and Vecchi 1983) then swaps pairs of places.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodels import Chip
+
+FIRST_TEMPERATURE = 0.05
+LAST_TEMPERATURE = 1e-4
+"""Temperatures as a share of the mean cost of a core, at the first and the last step."""
+
+
+def snake_order(columns: int, rows: int, cores_per_tile: int) -> NDArray[np.int64]:
+    """Return the physical cores in the order of a snake through the tiles, row by row."""
+    tiles = np.arange(columns * rows).reshape(rows, columns)
+    tiles[1::2] = tiles[1::2, ::-1]
+    return (tiles.ravel()[:, None] * cores_per_tile + np.arange(cores_per_tile)[None]).ravel()
+
+
+def tile_distances(columns: int, rows: int) -> NDArray[np.int64]:
+    """Return the hops between every two tiles of a mesh, int64 (tiles, tiles)."""
+    y, x = np.divmod(np.arange(columns * rows), columns)
+    return np.abs(x[:, None] - x[None]) + np.abs(y[:, None] - y[None])
+
+
+def placement_cost(traffic: NDArray[np.int64], slots: NDArray[np.int64], distance: NDArray[np.int64]) -> int:
+    """Return hops x messages of a placement; `distance` is between physical cores."""
+    return int((traffic * distance[np.ix_(slots, slots)]).sum())
+
+
+def place(traffic: NDArray[np.int64], chip: Chip, seed: int) -> NDArray[np.int32]:
+    """Place cores 0..C-1 on the mesh.
+
+    Parameters
+    ----------
+    traffic
+        int64 (C, C): messages from core to core.
+    chip
+        Gives the mesh.
+    seed
+        Seed of the annealing; the same seed gives the same placement.
+
+    Returns
+    -------
+    int32 (C,): physical core of each core.
+    """
+    mesh = chip.mesh
+    per_tile = int(mesh.cores_per_tile.value)
+    order = snake_order(int(mesh.columns.value), int(mesh.rows.value), per_tile)
+    cores = len(traffic)
+    tile_distance = tile_distances(int(mesh.columns.value), int(mesh.rows.value))
+    # Free places at the end of the snake beyond twice the need are never worth a visit.
+    places = order[: min(order.size, max(2 * cores, 2 * per_tile))]
+    distance = tile_distance[np.ix_(places // per_tile, places // per_tile)]
+    weight = np.zeros((places.size, places.size), dtype=np.int64)
+    weight[:cores, :cores] = traffic + traffic.T
+    np.fill_diagonal(weight, 0)
+    at = _anneal(weight, distance, cores, np.random.default_rng(seed))
+    return places[at[:cores]].astype(np.int32)
+
+
+def _anneal(
+    weight: NDArray[np.int64], distance: NDArray[np.int64], cores: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the place of each item (cores first, then empty places) after annealing; the best one seen."""
+    items = len(weight)
+    at = np.arange(items)
+    cost = int((weight * distance).sum()) // 2
+    if cost == 0 or items < 3:
+        return at
+    steps = min(400 * cores, 40_000)
+    first = rng.integers(0, cores, steps)
+    second = rng.integers(0, items - 1, steps)
+    second += second >= first
+    chance = rng.random(steps)
+    scale = cost / cores
+    cooling = (LAST_TEMPERATURE / FIRST_TEMPERATURE) ** (1.0 / steps)
+    temperature = FIRST_TEMPERATURE * scale
+    best, best_at = cost, at.copy()
+    near = distance[at]  # near[i, p]: hops from the place of item i to place p
+    for i, j, luck in zip(first.tolist(), second.tolist(), chance.tolist(), strict=True):
+        temperature *= cooling
+        here, there = at[i], at[j]
+        step = near[:, there] - near[:, here]
+        difference = weight[i] - weight[j]
+        # The pair's own distance does not change; taking it out corrects the two shared terms.
+        change = int(difference @ step) + 2 * int(weight[i, j]) * int(distance[here, there])
+        if change <= 0 or luck < np.exp(-change / temperature):
+            at[i], at[j] = there, here
+            near[i], near[j] = distance[there], distance[here]
+            cost += change
+            if cost < best:
+                best, best_at = cost, at.copy()
+    return best_at

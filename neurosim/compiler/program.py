@@ -1,0 +1,174 @@
+"""The compiled program: flat arrays that say where everything is and what each message costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodels import Chip
+from neurosim.network import Network
+
+Box = tuple[tuple[int, int], ...]
+
+
+class Encoding(IntEnum):
+    """How a core stores the synapses of a connection."""
+
+    DENSE = 0
+    SPARSE = 1
+    CONV = 2
+
+
+MEMORIES = ("synapse", "neuron_state", "accumulator", "axon_in", "axon_out")
+"""Memories of a core, in the order of every array with a memory axis."""
+
+
+@dataclass(frozen=True)
+class CoreSlice:
+    """The part of a layer that one core holds.
+
+    Attributes
+    ----------
+    layer
+        Number of the layer in the network.
+    box
+        Half-open ranges (channels, rows, columns), or one range of neurons for a layer of shape (N,).
+    neuron_slots
+        Neuron slots taken; more than the neurons of the box where the chip pads patches.
+    """
+
+    layer: int
+    box: Box
+    neuron_slots: int
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return int(np.prod([high - low for low, high in self.box]))
+
+    def neurons(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """Return the numbers of the box's neurons within a layer of `shape`, in C, H, W order."""
+        axes = np.ix_(*(np.arange(low, high) for low, high in self.box))
+        return np.ravel_multi_index(axes, shape).astype(np.int64).ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A network mapped onto a chip.
+
+    Cores are numbered 0..C-1 in the order of the slices; `core_slot` says where each stands on the
+    chip. Neurons are numbered as in the network.
+
+    Attributes
+    ----------
+    network, chip
+        What was compiled for what.
+    seed
+        Seed of the placement.
+    slices
+        One a core.
+    core_slot
+        int32 (C,): physical core = tile * cores_per_tile + core within the tile; tile = row * columns
+        + column.
+    neuron_order
+        int32 (n,): neurons grouped by core, in the order in which the core sweeps them.
+    core_start
+        int64 (C + 1,): where each core's neurons begin in `neuron_order`.
+    axon_start
+        int64 (n + 1,): where each neuron's rows begin in the axon table. Rows of a neuron with the same
+        destination core are neighbours and share one message.
+    axon_core
+        int32 (rows,): destination core, ascending for each neuron.
+    axon_encoding
+        int8 (rows,): `Encoding` of the synapses there.
+    axon_synops, axon_synops_nonzero
+        int32 (rows,): synapses that the message meets there, and those of non-zero weight.
+    axon_words
+        int32 (rows,): words of synapse memory read there.
+    memory_bits, memory_words
+        int64 (C, 5): what each core needs of each of `MEMORIES`.
+    axon_in_entries, axon_out_entries
+        int64 (C,): table entries that each core needs.
+    traffic
+        int64 (C, C): messages from core to core if every neuron sends once.
+    """
+
+    network: Network
+    chip: Chip
+    seed: int
+    slices: tuple[CoreSlice, ...]
+    core_slot: NDArray[np.int32]
+    neuron_order: NDArray[np.int32]
+    core_start: NDArray[np.int64]
+    axon_start: NDArray[np.int64]
+    axon_core: NDArray[np.int32]
+    axon_encoding: NDArray[np.int8]
+    axon_synops: NDArray[np.int32]
+    axon_synops_nonzero: NDArray[np.int32]
+    axon_words: NDArray[np.int32]
+    memory_bits: NDArray[np.int64]
+    memory_words: NDArray[np.int64]
+    axon_in_entries: NDArray[np.int64]
+    axon_out_entries: NDArray[np.int64]
+    traffic: NDArray[np.int64]
+
+    @property
+    def cores(self) -> int:
+        """Number of cores used."""
+        return len(self.slices)
+
+    @cached_property
+    def core_tile(self) -> NDArray[np.int64]:
+        """int64 (C,): tile of each core."""
+        return self.core_slot.astype(np.int64) // self.chip.mesh.cores_per_tile.value
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles with at least one core in use."""
+        return int(np.unique(self.core_tile).size)
+
+    @cached_property
+    def core_layer(self) -> NDArray[np.int64]:
+        """int64 (C,): layer of each core."""
+        return np.array([part.layer for part in self.slices], dtype=np.int64)
+
+    def occupancy(self) -> dict[str, tuple[NDArray[np.int64], int | None]]:
+        """Return, for each resource of a core, what each core uses and the limit.
+
+        Returns
+        -------
+        Per resource name, int64 (C,) and the limit (None where none is published): ``neurons`` in
+        slots, each of `MEMORIES` and ``memory_pool`` in bits, the axon tables in entries.
+        """
+        core = self.chip.core
+        usable = core.neurons_usable or core.neurons
+        slots = np.array([part.neuron_slots for part in self.slices], dtype=np.int64)
+        out: dict[str, tuple[NDArray[np.int64], int | None]] = {"neurons": (slots, int(usable.value))}
+        for i, name in enumerate(MEMORIES):
+            size = getattr(core.memories, name).size
+            out[name] = (self.memory_bits[:, i], None if size is None else int(size.value))
+        pool = core.memory_pool
+        out["memory_pool"] = (self.memory_bits.sum(axis=1), None if pool is None else int(pool.size.value))
+        for name, used in (("axon_in_entries", self.axon_in_entries), ("axon_out_entries", self.axon_out_entries)):
+            limit = getattr(core, name)
+            out[name] = (used, None if limit is None else int(limit.value))
+        return out
+
+    def graph(self) -> nx.DiGraph:
+        """Return the graph of core slices that placement works on.
+
+        Nodes are core numbers with `layer`, `box`, `neurons` and `slot`; edges carry `messages`, the
+        messages that pass if every neuron sends once.
+        """
+        graph = nx.DiGraph(name=self.network.name)
+        for core, part in enumerate(self.slices):
+            name = self.network.layers[part.layer].name
+            graph.add_node(core, layer=name, box=part.box, neurons=part.size, slot=int(self.core_slot[core]))
+        for a, b in np.argwhere(self.traffic):
+            graph.add_edge(int(a), int(b), messages=int(self.traffic[a, b]))
+        return graph

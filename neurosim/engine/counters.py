@@ -1,0 +1,51 @@
+"""What is counted in every timestep, and the names of the counts."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class LayerCount(IntEnum):
+    """Columns of the counts kept for each timestep and layer.
+
+    Everything a message causes, up to the synapses it meets on other layers' cores, is booked to the
+    layer that sent it; a neuron's update is booked to its own layer.
+    """
+
+    MESSAGES = 0
+    SYNOPS = 1
+    SYNOPS_NONZERO = 2
+    UPDATES_ACTIVE = 3
+    UPDATES_INACTIVE = 4
+    PACKETS = 5
+    FLITS = 6
+    HOPS = 7
+    FLIT_HOPS_EAST_WEST = 8
+    FLIT_HOPS_NORTH_SOUTH = 9
+    CHARGED_DENSE = 10
+    CHARGED_SPARSE = 11
+    CHARGED_CONV = 12
+    SYNAPSE_WORDS = 13
+    STATE_WORDS_READ = 14
+    STATE_WORDS_WRITTEN = 15
+    LARGEST_MESSAGE = 16
+
+
+LAYER_COUNTS = len(LayerCount)
+
+
+class CoreCount(IntEnum):
+    """Columns of the counts kept for each core over a run; times in ps."""
+
+    PACKETS_OUT = 0
+    PACKETS_IN = 1
+    SYNOPS_CHARGED = 2
+    SWEEP_PS = 3
+    STALL_PS = 4
+    AXON_IN_PS = 5
+    SYNAPSE_READ_PS = 6
+    ACCUMULATE_PS = 7
+    INPUT_WAIT_PS = 8
+
+
+CORE_COUNTS = len(CoreCount)

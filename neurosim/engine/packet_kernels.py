@@ -1,0 +1,150 @@
+"""Compiled kernel that turns one timestep's messages into packets in the order the cores send them."""
+
+from __future__ import annotations
+
+import numba as nb
+
+# Columns of the layer counts; the same numbers as `LayerCount`, as plain integers for the compiler.
+MESSAGES, UPDATES_ACTIVE, UPDATES_INACTIVE, PACKETS, FLITS, HOPS, FLIT_HOPS_X, FLIT_HOPS_Y = 0, 3, 4, 5, 6, 7, 8, 9
+CHARGED, SYNAPSE_WORDS, STATE_READ, STATE_WRITTEN, LARGEST = 10, 13, 14, 15, 16
+
+# Columns of the core counts; the same numbers as `CoreCount`.
+PACKETS_OUT, PACKETS_IN, SYNOPS_CHARGED, SWEEP, READ, ACCUMULATE = 0, 1, 2, 3, 6, 7
+
+
+@nb.njit(cache=True, nogil=True)
+def count_rows(neuron, axon_start):
+    """Return the rows of the axon table that the messages of `neuron` use: a bound on the packets."""
+    rows = 0
+    for m in range(neuron.size):
+        rows += axon_start[neuron[m] + 1] - axon_start[neuron[m]]
+    return rows
+
+
+@nb.njit(cache=True, nogil=True)
+def build_packets(
+    payload,
+    active,
+    neuron_order,
+    core_start,
+    core_layer,
+    core_tile,
+    hops_x,
+    hops_y,
+    axon_start,
+    axon_core,
+    axon_encoding,
+    axon_charged,
+    axon_words,
+    layer_flits,
+    layer_state_words,
+    synop_time,
+    word_time,
+    active_time,
+    inactive_time,
+    send_time,
+    axon_out_time,
+    destination,
+    flits,
+    work,
+    read,
+    accumulate,
+    core_first,
+    tail_work,
+    layer_counts,
+    core_counts,
+):
+    """Sweep every core's neurons in order; return the number of packets.
+
+    Parameters (C cores, n neurons, L layers, T tiles, A axon rows)
+    ----------
+    payload
+        int64 (n,): message of each neuron, 0 for none.
+    active
+        bool (n,): neurons whose state changed or that sent.
+    neuron_order, core_start, core_layer, core_tile
+        As in `Program`.
+    hops_x, hops_y
+        int64 (T, T): links between tiles.
+    axon_start, axon_core, axon_encoding, axon_words
+        As in `Program`.
+    axon_charged
+        int32 (A,): synops that cost time and energy.
+    layer_flits, layer_state_words
+        int64 (L,): flits of a packet; words of state of a neuron, 0 where it has none.
+    synop_time
+        int64 (3,): ticks per synop and encoding.
+    word_time, active_time, inactive_time, send_time, axon_out_time
+        Ticks of one synapse word, of the two kinds of update, of a message, of one destination.
+    destination, flits, work, read, accumulate
+        Filled, one entry a packet; see `time_step`.
+    core_first, tail_work
+        int64 (C + 1,) and (C,), filled; see `time_step`.
+    layer_counts
+        int64 (L, LAYER_COUNTS), added to.
+    core_counts
+        int64 (C, CORE_COUNTS), added to; times in ticks.
+    """
+    packets = 0
+    core_first[0] = 0
+    for core in range(core_layer.size):
+        layer = core_layer[core]
+        tile = core_tile[core]
+        words = layer_state_words[layer]
+        counts = layer_counts[layer]
+        pending = 0
+        total = 0
+        for at in range(core_start[core], core_start[core + 1]):
+            neuron = neuron_order[at]
+            if words > 0:
+                counts[STATE_READ] += words
+                if active[neuron]:
+                    pending += active_time
+                    counts[UPDATES_ACTIVE] += 1
+                    counts[STATE_WRITTEN] += words
+                else:
+                    pending += inactive_time
+                    counts[UPDATES_INACTIVE] += 1
+            message = payload[neuron]
+            if message == 0:
+                continue
+            counts[MESSAGES] += 1
+            counts[LARGEST] = max(counts[LARGEST], abs(message))
+            pending += send_time
+            last = -1
+            for row in range(axon_start[neuron], axon_start[neuron + 1]):
+                core_to = axon_core[row]
+                if core_to != last:
+                    last = core_to
+                    tile_to = core_tile[core_to]
+                    x, y = hops_x[tile, tile_to], hops_y[tile, tile_to]
+                    length = layer_flits[layer]
+                    pending += axon_out_time
+                    destination[packets] = core_to
+                    flits[packets] = length
+                    work[packets] = pending
+                    read[packets] = 0
+                    accumulate[packets] = 0
+                    total += pending
+                    pending = 0
+                    counts[PACKETS] += 1
+                    counts[FLITS] += length
+                    counts[HOPS] += x + y
+                    counts[FLIT_HOPS_X] += x * length
+                    counts[FLIT_HOPS_Y] += y * length
+                    core_counts[core, PACKETS_OUT] += 1
+                    core_counts[core_to, PACKETS_IN] += 1
+                    packets += 1
+                kind = axon_encoding[row]
+                charged = axon_charged[row]
+                counts[CHARGED + kind] += charged
+                counts[SYNAPSE_WORDS] += axon_words[row]
+                read[packets - 1] += axon_words[row] * word_time
+                accumulate[packets - 1] += charged * synop_time[kind]
+                core_counts[core_to, SYNOPS_CHARGED] += charged
+                core_counts[core_to, READ] += axon_words[row] * word_time
+                core_counts[core_to, ACCUMULATE] += charged * synop_time[kind]
+        tail_work[core] = pending
+        core_counts[core, SWEEP] += total + pending
+        core_first[core + 1] = packets
+    return packets

@@ -1,0 +1,28 @@
+"""Networks: layers of units joined by connections, and what each unit does in one timestep."""
+
+from neurosim.network.connections import Connection, Delay
+from neurosim.network.graph import Layer, Network
+from neurosim.network.reference import ReferenceRun, run_reference
+from neurosim.network.transforms import Conv2d, Dense, FanOut, Pool2d, Sparse, Transform
+from neurosim.network.units import CubaLif, Delta, Relay, Sigma, SigmaDelta, Unit
+
+__all__ = [
+    "Connection",
+    "Conv2d",
+    "CubaLif",
+    "Delay",
+    "Delta",
+    "Dense",
+    "FanOut",
+    "Layer",
+    "Network",
+    "Pool2d",
+    "ReferenceRun",
+    "Relay",
+    "Sigma",
+    "SigmaDelta",
+    "Sparse",
+    "Transform",
+    "Unit",
+    "run_reference",
+]
