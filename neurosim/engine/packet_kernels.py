@@ -110,7 +110,8 @@ def build_packets(
                 continue
             counts[MESSAGES] += 1
             counts[LARGEST] = max(counts[LARGEST], abs(message))
-            pending += send_time
+            if words > 0:
+                pending += send_time
             last = -1
             for row in range(axon_start[neuron], axon_start[neuron + 1]):
                 core_to = axon_core[row]

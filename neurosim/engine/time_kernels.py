@@ -2,9 +2,10 @@
 
 All times are int64 ticks since the timestep began; a tick divides every delay of the chip, so nothing is
 rounded. A router or the sending side of a core is a component with at most one wake-up pending, held in
-a timing wheel. Evaluating a component at time t looks only at what is stamped t or earlier and causes
-nothing before t + 1, so the order of components within a tick cannot matter and a wake-up too many does
-no harm. A FIFO slot keeps the time at which it was emptied, so a credit needs no event of its own unless
+a timing wheel. Evaluating a component at time t looks only at what is stamped t or earlier and changes
+nothing for another component before t plus the shortest delay. A slot of the wheel covers no more than
+that delay, so the order of components within a slot cannot matter, and a wake-up too many does no harm.
+A FIFO slot keeps the time at which it was emptied, so a credit needs no event of its own unless
 its sender waits for it. The receiving side of a core is three servers in tandem, computed by their
 recurrences when a flit is sent to it.
 """
@@ -14,6 +15,8 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from neurosim.engine.bits import lowest_bit
+
 NEVER = np.int64(1) << np.int64(62)
 
 # Columns of the counters kept for each core.
@@ -21,19 +24,19 @@ CORE_SWEEP_END, CORE_FINISH, CORE_STALL, CORE_WAIT, CORE_COUNTERS = 0, 1, 2, 3, 
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _schedule(component, when, now, wake, after, before, far, head, occupied):
+def _schedule(component, when, now, shift, wake, after, before, far, head, occupied):
     """Make `component` wake at `when` unless it wakes earlier anyway; beyond the wheel it waits apart."""
     when = max(when, now + 1)
     if when < wake[component]:
         if wake[component] != NEVER:
-            _unlink(component, wake, after, before, far, head, occupied)
+            _unlink(component, shift, wake, after, before, far, head, occupied)
         wake[component] = when
-        if when - now >= head.size:
+        if (when >> shift) - (now >> shift) >= head.size:
             far[component] = True
             far_from = far.size - 1
             after[far_from] = min(after[far_from], when)
         else:
-            slot = when & (head.size - 1)
+            slot = (when >> shift) & (head.size - 1)
             first = head[slot]
             after[component] = first
             before[component] = -1
@@ -47,12 +50,12 @@ def _schedule(component, when, now, wake, after, before, far, head, occupied):
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _unlink(component, wake, after, before, far, head, occupied):
+def _unlink(component, shift, wake, after, before, far, head, occupied):
     """Take away the pending wake-up of `component`."""
     if far[component]:
         far[component] = False
     else:
-        slot = wake[component] & (head.size - 1)
+        slot = (wake[component] >> shift) & (head.size - 1)
         if before[component] >= 0:
             after[before[component]] = after[component]
         else:
@@ -68,7 +71,7 @@ def _unlink(component, wake, after, before, far, head, occupied):
 
 
 @nb.njit(cache=True, nogil=True)
-def _bring_near(now, wake, after, before, far, head, occupied):
+def _bring_near(now, shift, wake, after, before, far, head, occupied):
     """Put the far wake-ups that the wheel reaches by now onto it; keep the earliest time of the rest."""
     far_from = far.size - 1
     after[far_from] = NEVER
@@ -77,42 +80,21 @@ def _bring_near(now, wake, after, before, far, head, occupied):
             when = wake[component]
             far[component] = False
             wake[component] = NEVER
-            _schedule(component, when, now, wake, after, before, far, head, occupied)
-
-
-@nb.njit(cache=True, nogil=True, inline="always")
-def _lowest_bit(bits):
-    """Return the position of the lowest set bit of a 32-bit value that is not 0."""
-    at = 0
-    if bits & 0xFFFF == 0:
-        bits >>= 16
-        at += 16
-    if bits & 0xFF == 0:
-        bits >>= 8
-        at += 8
-    if bits & 0xF == 0:
-        bits >>= 4
-        at += 4
-    if bits & 0x3 == 0:
-        bits >>= 2
-        at += 2
-    if bits & 0x1 == 0:
-        at += 1
-    return at
+            _schedule(component, when, now, shift, wake, after, before, far, head, occupied)
 
 
 @nb.njit(cache=True, nogil=True)
-def _next_time(now, slots, occupied):
-    """Return the time of the first occupied slot after `now`, or NEVER.
+def _next_turn(turn, slots, occupied):
+    """Return the number of the first occupied slot from `turn` on, or NEVER.
 
     `occupied` holds a bit a slot, 32 to a word, and after those words a bit a word.
     """
     words = slots >> 5
-    start = (now + 1) & (slots - 1)
+    start = turn & (slots - 1)
     word = start >> 5
     bits = occupied[word] >> (start & 31)
     if bits != 0:
-        return now + 1 + _lowest_bit(bits)
+        return turn + lowest_bit(bits)
     # Whole words after this one, then, once round, those up to and including it.
     groups = max(words >> 5, 1)
     for step in range(groups + 1):
@@ -123,9 +105,9 @@ def _next_time(now, slots, occupied):
         elif step == groups:
             bits &= (np.int64(2) << (word & 31)) - 1
         if bits != 0:
-            found = (group << 5) + _lowest_bit(bits)
-            slot = (found << 5) + _lowest_bit(occupied[found])
-            return now + 1 + ((slot - start) & (slots - 1))
+            found = (group << 5) + lowest_bit(bits)
+            slot = (found << 5) + lowest_bit(occupied[found])
+            return turn + ((slot - start) & (slots - 1))
     return NEVER
 
 
@@ -174,6 +156,7 @@ def time_step(
     stage_queue,
     t_axon,
     wheel_slots,
+    shift,
     core_first,
     tail_work,
     destination,
@@ -217,6 +200,8 @@ def time_step(
         Ticks of axon-in for each message.
     wheel_slots
         Slots of the timing wheel, a power of two and at least 32.
+    shift
+        log2 of the ticks that one slot covers; no latency, interval or credit may be shorter.
     core_first
         int64 (C + 1,): packets of each core, in the order in which they are sent.
     tail_work
@@ -236,7 +221,6 @@ def time_step(
     """
     routers, ports = next_router.shape
     cores = core_router.size
-    packets = destination.size
     components = routers + cores
     wake = np.full(components, NEVER, dtype=np.int64)
     far = np.zeros(components + 1, dtype=np.bool_)
@@ -246,197 +230,219 @@ def time_step(
     head = np.full(wheel_slots, -1, dtype=np.int64)
     occupied = np.zeros((wheel_slots >> 5) + max(wheel_slots >> 10, 1), dtype=np.int64)
 
-    # Input FIFOs: `stamp` is when a flit is ready, and, in an empty slot, when it was emptied.
-    stamp = np.full((routers, ports, buffer_flits), -NEVER, dtype=np.int64)
-    holds = np.zeros((routers, ports, buffer_flits), dtype=np.int64)
-    wants = np.zeros((routers, ports, buffer_flits), dtype=np.int64)
-    first = np.zeros((routers, ports), dtype=np.int64)
-    count = np.zeros((routers, ports), dtype=np.int64)
-    input_free = np.zeros((routers, ports), dtype=np.int64)
-    sender_waits = np.zeros((routers, ports), dtype=np.bool_)
-    upstream = np.full((routers, ports), -1, dtype=np.int64)
-    output_free = np.zeros((routers, ports), dtype=np.int64)
-    pointer = np.zeros((routers, ports), dtype=np.int64)
-    locked = np.full((routers, ports), -1, dtype=np.int64)
+    # Ports are numbered r * ports + port throughout. Input FIFOs: `stamp` is when a flit is ready, and, in
+    # an empty slot, when it was emptied; `holds` is packet * 64 + wanted output * 2 + whether it is a tail.
+    stamp = np.full(routers * ports * buffer_flits, -NEVER, dtype=np.int64)
+    holds = np.zeros(routers * ports * buffer_flits, dtype=np.int64)
+    first = np.zeros(routers * ports, dtype=np.int64)
+    count = np.zeros(routers * ports, dtype=np.int64)
+    input_free = np.zeros(routers * ports, dtype=np.int64)
+    sender_waits = np.zeros(routers * ports, dtype=np.bool_)
+    upstream = np.full(routers * ports, -1, dtype=np.int64)
+    returns = np.ascontiguousarray(credit).ravel()
+    output_free = np.zeros(routers * ports, dtype=np.int64)
+    pointer = np.zeros(routers * ports, dtype=np.int64)
+    locked = np.full(routers * ports, -1, dtype=np.int64)
+    leads = np.full(routers * ports, -1, dtype=np.int64)
+    takes = np.ascontiguousarray(latency).ravel()
+    spaces = np.ascontiguousarray(interval).ravel()
+    ejects = np.ascontiguousarray(router_core).ravel()
+    passed = np.zeros(routers * ports, dtype=np.int64)
+    filled = np.zeros(routers, dtype=np.int64)
     request = np.zeros(ports, dtype=np.int64)
     for r in range(routers):
         for p in range(ports):
             if next_router[r, p] >= 0:
-                upstream[next_router[r, p], next_port[r, p]] = r
+                leads[r * ports + p] = next_router[r, p] * ports + next_port[r, p]
+                upstream[leads[r * ports + p]] = r
+    # Output towards each core from each router, and the core's own input.
+    way = np.empty((cores, routers), dtype=np.int64)
+    entry = np.empty(cores, dtype=np.int64)
     for c in range(cores):
-        upstream[core_router[c], core_port[c]] = routers + c
+        entry[c] = core_router[c] * ports + core_port[c]
+        upstream[entry[c]] = routers + c
+        for r in range(routers):
+            way[c, r] = core_port[c] if core_router[c] == r else route[r, core_router[c]]
 
     # Receiving and sending sides of the cores.
-    eject_free = np.full((cores, eject_slots), -NEVER, dtype=np.int64)
-    eject_count = np.zeros(cores, dtype=np.int64)
+    eject_free = np.full(cores * eject_slots, -NEVER, dtype=np.int64)
+    eject_next = np.zeros(cores, dtype=np.int64)
     stage = np.zeros((cores, 4), dtype=np.int64)
     ring = np.zeros((cores, 2, stage_queue), dtype=np.int64)
     sending = core_first[:-1].copy()
     sent_flits = np.zeros(cores, dtype=np.int64)
     ready = np.zeros(cores, dtype=np.int64)
     source_free = np.zeros(cores, dtype=np.int64)
-    left_queue = np.full((cores, inject_queue), -NEVER, dtype=np.int64)
+    queue_next = np.zeros(cores, dtype=np.int64)
+    left_queue = np.full(cores * inject_queue, -NEVER, dtype=np.int64)
     for c in range(cores):
         if core_first[c] < core_first[c + 1]:
             ready[c] = work[core_first[c]]
-            _schedule(routers + c, ready[c], -1, wake, after, before, far, head, occupied)
+            _schedule(routers + c, ready[c], -1, shift, wake, after, before, far, head, occupied)
         else:
             counters[c, CORE_SWEEP_END] = tail_work[c]
 
     delivered = 0
-    now = np.int64(-1)
+    turn = np.int64(0)
     last = np.int64(0)
     while True:
-        when = _next_time(now, wheel_slots, occupied)
-        if after[components] < now + wheel_slots:
-            _bring_near(now, wake, after, before, far, head, occupied)
-            continue
-        if when == NEVER:
+        if after[components] >> shift < turn + wheel_slots:
+            _bring_near((turn << shift) - 1, shift, wake, after, before, far, head, occupied)
+        found = _next_turn(turn, wheel_slots, occupied)
+        if found == NEVER:
             if after[components] == NEVER:
                 break
-            now = after[components] - 1
+            turn = after[components] >> shift
             continue
-        now = when
-        here = now & (wheel_slots - 1)
+        turn = found
+        here = turn & (wheel_slots - 1)
         while head[here] >= 0:
             component = head[here]
-            _unlink(component, wake, after, before, far, head, occupied)
+            now = wake[component]
+            _unlink(component, shift, wake, after, before, far, head, occupied)
+            again = NEVER
             if component >= routers:
                 # A core sends the flit at the head of its queue into its router.
                 c = component - routers
                 p = sending[c]
                 if p >= core_first[c + 1]:
                     continue
+                to = entry[c]
                 again = max(ready[c], source_free[c])
-                r, port = core_router[c], core_port[c]
+                slot = np.int64(0)
                 if now >= again:
-                    if count[r, port] == buffer_flits:
-                        sender_waits[r, port] = True
+                    if count[to] == buffer_flits:
+                        sender_waits[to] = True
                         continue
-                    slot = first[r, port] + count[r, port]
-                    if slot >= buffer_flits:
-                        slot -= buffer_flits
-                    again = stamp[r, port, slot] + credit[r, port]
+                    slot = first[to] + count[to]
+                    slot = to * buffer_flits + (slot - buffer_flits if slot >= buffer_flits else slot)
+                    again = stamp[slot] + returns[to]
                 if now < again:
-                    _schedule(component, again, now, wake, after, before, far, head, occupied)
+                    _schedule(component, again, now, shift, wake, after, before, far, head, occupied)
                     continue
                 if sent_flits[c] == 0:
                     injected[p] = now
                 sent_flits[c] += 1
                 tail = sent_flits[c] == flits[p]
-                to = core_router[destination[p]]
-                stamp[r, port, slot] = now + inject_latency
-                holds[r, port, slot] = 2 * p + tail
-                wants[r, port, slot] = core_port[destination[p]] if to == r else route[r, to]
-                count[r, port] += 1
+                r = core_router[c]
+                stamp[slot] = now + inject_latency
+                holds[slot] = (p << 6) + (way[destination[p], r] << 1) + tail
+                if count[to] == 0:
+                    filled[r] |= np.int64(1) << core_port[c]
+                    _schedule(r, now + inject_latency, now, shift, wake, after, before, far, head, occupied)
+                count[to] += 1
                 source_free[c] = now + inject_interval
-                _schedule(r, now + inject_latency, now, wake, after, before, far, head, occupied)
+                again = source_free[c]
                 if tail:
-                    place = (p - core_first[c]) % inject_queue
-                    left_queue[c, place] = now
+                    place = c * inject_queue + queue_next[c]
+                    left_queue[place] = now
+                    queue_next[c] = queue_next[c] + 1 if queue_next[c] + 1 < inject_queue else 0
                     sent_flits[c] = 0
                     p += 1
                     sending[c] = p
-                    if p < core_first[c + 1]:
-                        done = ready[c] + work[p]
-                        ready[c] = max(done, left_queue[c, (p - core_first[c]) % inject_queue])
-                        counters[c, CORE_STALL] += ready[c] - done
-                        again = max(ready[c], source_free[c])
-                        _schedule(component, again, now, wake, after, before, far, head, occupied)
-                    else:
+                    if p == core_first[c + 1]:
                         counters[c, CORE_SWEEP_END] = ready[c] + tail_work[c]
-                else:
-                    _schedule(component, source_free[c], now, wake, after, before, far, head, occupied)
+                        continue
+                    done = ready[c] + work[p]
+                    ready[c] = max(done, left_queue[c * inject_queue + queue_next[c]])
+                    counters[c, CORE_STALL] += ready[c] - done
+                    again = max(ready[c], again)
+                _schedule(component, again, now, shift, wake, after, before, far, head, occupied)
                 continue
 
             # A router: inputs ask for outputs, each free output grants one.
-            r = component
-            again = NEVER
-            asked = False
-            for i in range(ports):
-                if count[r, i] > 0:
-                    when = max(stamp[r, i, first[r, i]], input_free[r, i])
-                    if when <= now:
-                        request[wants[r, i, first[r, i]]] |= np.int64(1) << i
-                        asked = True
-                    elif when < again:
-                        again = when
-            if asked:
-                for o in range(ports):
-                    asking = request[o]
-                    if asking == 0:
+            base = component * ports
+            asked = np.int64(0)
+            inputs = filled[component]
+            while inputs != 0:
+                i = lowest_bit(inputs)
+                inputs &= inputs - 1
+                slot = (base + i) * buffer_flits + first[base + i]
+                when = max(stamp[slot], input_free[base + i])
+                if when <= now:
+                    o = (holds[slot] >> 1) & 31
+                    request[o] |= np.int64(1) << i
+                    asked |= np.int64(1) << o
+                elif when < again:
+                    again = when
+            while asked != 0:
+                o = lowest_bit(asked)
+                asked &= asked - 1
+                asking = request[o]
+                request[o] = 0
+                out = base + o
+                if output_free[out] > now:
+                    again = min(again, output_free[out])
+                    continue
+                i = locked[out]
+                if i >= 0:
+                    if (asking >> i) & 1 == 0:
                         continue
-                    request[o] = 0
-                    if output_free[r, o] > now:
-                        again = min(again, output_free[r, o])
+                else:
+                    i = pointer[out]
+                    i = i + lowest_bit(asking >> i) if asking >> i != 0 else lowest_bit(asking)
+                core = ejects[out]
+                to = leads[out]
+                if core >= 0:
+                    slot = core * eject_slots + eject_next[core]
+                    free = eject_free[slot] + eject_credit
+                else:
+                    if count[to] == buffer_flits:
+                        sender_waits[to] = True
                         continue
-                    i = locked[r, o]
-                    if i >= 0:
-                        if (asking >> i) & 1 == 0:
-                            continue
-                    else:
-                        i = pointer[r, o]
-                        while (asking >> i) & 1 == 0:
-                            i += 1
-                            if i == ports:
-                                i = 0
-                    core = router_core[r, o]
-                    nr, np_ = next_router[r, o], next_port[r, o]
-                    if core >= 0:
-                        slot = eject_count[core] % eject_slots
-                        free = eject_free[core, slot] + eject_credit
-                    else:
-                        if count[nr, np_] == buffer_flits:
-                            sender_waits[nr, np_] = True
-                            continue
-                        slot = first[nr, np_] + count[nr, np_]
-                        if slot >= buffer_flits:
-                            slot -= buffer_flits
-                        free = stamp[nr, np_, slot] + credit[nr, np_]
-                    if free > now:
-                        again = min(again, free)
-                        continue
-                    # Grant: the flit leaves input i by output o.
-                    from_slot = first[r, i]
-                    flit = holds[r, i, from_slot]
-                    p = flit >> 1
-                    stamp[r, i, from_slot] = now
-                    first[r, i] = from_slot + 1 if from_slot + 1 < buffer_flits else 0
-                    count[r, i] -= 1
-                    if sender_waits[r, i]:
-                        sender_waits[r, i] = False
-                        _schedule(upstream[r, i], now + credit[r, i], now, wake, after, before, far, head, occupied)
-                    link_flits[r, o] += 1
-                    output_free[r, o] = now + interval[r, o]
-                    input_free[r, i] = output_free[r, o]
+                    slot = first[to] + count[to]
+                    slot = to * buffer_flits + (slot - buffer_flits if slot >= buffer_flits else slot)
+                    free = stamp[slot] + returns[to]
+                if free > now:
+                    again = min(again, free)
+                    continue
+                # Grant: the flit leaves input i by output o.
+                source = base + i
+                left = source * buffer_flits + first[source]
+                flit = holds[left]
+                p = flit >> 6
+                stamp[left] = now
+                first[source] = first[source] + 1 if first[source] + 1 < buffer_flits else 0
+                count[source] -= 1
+                if sender_waits[source]:
+                    sender_waits[source] = False
+                    _schedule(
+                        upstream[source], now + returns[source], now, shift, wake, after, before, far, head, occupied
+                    )
+                passed[out] += 1
+                output_free[out] = now + spaces[out]
+                input_free[source] = output_free[out]
+                locked[out] = -1 if flit & 1 else i
+                pointer[out] = i + 1 if i + 1 < ports else 0
+                if count[source] == 0:
+                    filled[component] &= ~(np.int64(1) << i)
+                else:
+                    left = source * buffer_flits + first[source]
+                    again = min(again, max(stamp[left], input_free[source]))
+                if asking & (asking - 1) != 0:
+                    again = min(again, output_free[out])
+                when = now + takes[out]
+                if core >= 0:
+                    eject_next[core] = eject_next[core] + 1 if eject_next[core] + 1 < eject_slots else 0
+                    eject_free[slot] = when
                     if flit & 1:
-                        locked[r, o] = -1
-                    else:
-                        locked[r, o] = i
-                    pointer[r, o] = i + 1 if i + 1 < ports else 0
-                    if count[r, i] > 0:
-                        again = min(again, max(stamp[r, i, first[r, i]], input_free[r, i]))
-                    if asking & (asking - 1) != 0:
-                        again = min(again, output_free[r, o])
-                    when = now + latency[r, o]
-                    if core >= 0:
-                        eject_count[core] += 1
-                        if flit & 1:
-                            arrived[p] = when
-                            delivered += 1
-                            last = max(last, when)
-                            eject_free[core, slot] = _receive(
-                                core, when, p, read, accumulate, t_axon, stage_queue, stage, ring, counters
-                            )
-                        else:
-                            eject_free[core, slot] = when
-                    else:
-                        to = core_router[destination[p]]
-                        stamp[nr, np_, slot] = when
-                        holds[nr, np_, slot] = flit
-                        wants[nr, np_, slot] = core_port[destination[p]] if to == nr else route[nr, to]
-                        count[nr, np_] += 1
-                        _schedule(nr, when, now, wake, after, before, far, head, occupied)
+                        arrived[p] = when
+                        delivered += 1
+                        last = max(last, when)
+                        eject_free[slot] = _receive(
+                            core, when, p, read, accumulate, t_axon, stage_queue, stage, ring, counters
+                        )
+                else:
+                    r = to // ports
+                    stamp[slot] = when
+                    holds[slot] = (flit & ~np.int64(62)) + (way[destination[p], r] << 1)
+                    if count[to] == 0:
+                        filled[r] |= np.int64(1) << (to - r * ports)
+                        _schedule(r, when, now, shift, wake, after, before, far, head, occupied)
+                    count[to] += 1
             if again != NEVER:
-                _schedule(component, again, now, wake, after, before, far, head, occupied)
+                _schedule(component, again, now, shift, wake, after, before, far, head, occupied)
+    for r in range(routers):
+        for p in range(ports):
+            link_flits[r, p] += passed[r * ports + p]
     return delivered, last

@@ -17,8 +17,8 @@ from neurosim.errors import AuditError, DeadlockError, MessageWidthError
 
 IntArray = NDArray[np.int64]
 
-MOST_WHEEL_SLOTS = 1 << 16
-"""Most slots of the timing wheel; its size changes speed, never results."""
+WHEEL_SLOTS = 1 << 12
+"""Slots of the timing wheel, a power of two; its size changes speed, never results."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class TimeRun:
         self.tick_ps = gcd(*(int(v) for v in delays.values())) or 1
         ticks = {name: int(v) // self.tick_ps for name, v in delays.items()}
         self.ticks = ticks
-        longest = max(ticks[name] for name in ("inject", "eject", "x", "y", "link", "local", "credit"))
-        self.wheel_slots = min(max(1024, 1 << longest.bit_length()), MOST_WHEEL_SLOTS)
+        shortest = min(ticks[name] for name in ("inject", "eject", "x", "y", "link", "local", "credit"))
+        self.wheel_shift = shortest.bit_length() - 1
         self.barrier_ps = chip.barrier_ps(program.tiles)
         self._bind_network(ticks, per_tile)
         self._bind_program(kinds)
@@ -156,6 +156,9 @@ class TimeRun:
         self.synop_ticks = np.array(
             [self.ticks["synop_dense"], self.ticks["synop_sparse"], self.ticks["synop_conv"]], dtype=np.int64
         )
+        # Synapses of non-zero weight that a message of each neuron meets on all cores together.
+        running = np.concatenate(([0], np.cumsum(program.axon_synops_nonzero, dtype=np.int64)))
+        self.fan_out_nonzero = np.diff(running[program.axon_start])
         # Layers whose messages reach a core through the network; the others are read out by the host.
         per_neuron = np.diff(program.axon_start)
         offsets = program.network.offsets
@@ -234,13 +237,16 @@ class TimeRun:
             int(program.chip.network.buffer.value), self.core_router, self.core_port, self.router_core,
             ticks["inject"], ticks["local"], int(axon_in.queue.value), ticks["credit"],
             int(program.chip.core.axon_out.queue.value), int(axon_in.stage_queue.value), ticks["axon_in"],
-            self.wheel_slots, core_first, tail_work, destination, flits, work[:packets], read[:packets],
+            WHEEL_SLOTS, self.wheel_shift, core_first, tail_work, destination, flits, work[:packets], read[:packets],
             accumulate[:packets], injected, arrived, stages, link_flits,
         )  # fmt: skip
         self._check_delivery(activity.timestep, packets, int(delivered), arrived, link_flits, counts)
         self.link_flits += link_flits
         self._add_core_counts(core_counts, stages)
         counts[:, LayerCount.SYNOPS] = activity.synops
+        met = self.fan_out_nonzero[activity.neuron]
+        running = np.concatenate(([0], np.cumsum(met, dtype=np.int64)))
+        counts[:, LayerCount.SYNOPS_NONZERO] = np.diff(running[activity.layer_start])
         sweep = int(stages[:, time_kernels.CORE_SWEEP_END].max())
         synapse = int(stages[:, time_kernels.CORE_FINISH].max())
         duration = max(sweep, synapse, int(last)) * self.tick_ps + self.barrier_ps

@@ -81,12 +81,13 @@ class Conv2d(Transform):
         if self.groups < 1 or out_channels % self.groups or group_channels * self.groups != self.in_shape[0]:
             raise ModelError(
                 f"weights {self.weights.shape} with {self.groups} groups do not fit "
-                f"{self.in_shape[0]} input channels"
+                f"{self.in_shape[0]} input channels; correct one of them"
             )
         rows, columns = (self._extent(axis) for axis in (0, 1))
         if rows < 1 or columns < 1:
             raise ModelError(
-                f"a kernel of {self.weights.shape[2:]} does not fit rows and columns {self.in_shape[1:]}"
+                f"a kernel of {self.weights.shape[2:]}, dilation {self.dilation} and padding {self.padding} "
+                f"does not fit rows and columns {self.in_shape[1:]}; choose smaller ones"
             )
         self._out_shape = (int(out_channels), rows, columns)
 

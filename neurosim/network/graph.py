@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
 
 from neurosim.errors import ModelError, join_errors, suggest
 from neurosim.network.connections import Connection
@@ -147,9 +149,9 @@ class Network:
         feeding = {s for c in self.connections for s in c.sources if s != c.target}
         return tuple(layer for layer in self.layers if layer.name not in feeding)
 
-    @property
-    def depth_timesteps(self) -> int:
-        """Timesteps from a frame to its whole effect on the last layer, both counted.
+    @cached_property
+    def layer_delays(self) -> dict[str, int]:
+        """Timesteps from a frame to its whole effect on each layer: 0 for a layer that is fed.
 
         The longest path through the layers, delays added, loops entered once.
         """
@@ -163,11 +165,36 @@ class Network:
                     graph.add_edge(source, connection.target, steps=max(steps, known))
         condensed = nx.condensation(graph)
         member = condensed.graph["mapping"]
-        for a, b, steps in graph.edges(data="steps"):
-            if member[a] != member[b]:
-                edge = condensed.edges[member[a], member[b]]
-                edge["steps"] = max(steps, edge.get("steps", 0))
-        return 1 + int(nx.dag_longest_path_length(condensed, weight="steps"))
+        latest = dict.fromkeys(condensed.nodes, 0)
+        for component in nx.topological_sort(condensed):
+            for name in condensed.nodes[component]["members"]:
+                for _, target, steps in graph.out_edges(name, data="steps"):
+                    if member[target] != component:
+                        latest[member[target]] = max(latest[member[target]], latest[component] + steps)
+        return {name: latest[member[name]] for name in self.index}
+
+    @cached_property
+    def fan_out(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Synapses that a message of each neuron meets: all in-bounds ones, and those of non-zero weight.
+
+        Two int64 arrays of shape (n,).
+        """
+        totals = np.zeros((2, self.size), dtype=np.int64)
+        for connection in self.connections:
+            part = connection.transform.fan_out()
+            met = np.zeros((2, connection.transform.in_size), dtype=np.int64)
+            met[:, part.sources] = part.structural, part.nonzero
+            at = 0
+            for name in connection.sources:
+                first, size = int(self.offsets[self.index[name]]), self[name].size
+                totals[:, first : first + size] += met[:, at : at + size]
+                at += size
+        return totals[0], totals[1]
+
+    @property
+    def depth_timesteps(self) -> int:
+        """Timesteps from a frame to its whole effect on the last layer, both counted."""
+        return 1 + max(self.layer_delays.values())
 
     def with_units(self, change: dict[str, Unit]) -> Network:
         """Return a network in which the named layers have other units."""

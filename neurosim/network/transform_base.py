@@ -57,11 +57,11 @@ def as_weights(weights: Any, name: str) -> NDArray[np.int32]:
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-            raise ModelError(f"{name}{list(place)} is {values[place]}; weights must be finite integers")
+            raise ModelError(f"{name}{list(place)} is {values[place]!s}; weights must be finite integers")
         if (values != np.rint(values)).any():
             place = tuple(int(i) for i in np.argwhere(values != np.rint(values))[0])
             raise ModelError(
-                f"{name}{list(place)} is {values[place]}; weights must be integers: quantise first"
+                f"{name}{list(place)} is {values[place]!s}; weights must be integers: quantise first"
             )
     elif values.dtype.kind not in "iub":
         raise ModelError(f"{name} has dtype {values.dtype}; weights must be real numbers holding integers")

@@ -55,9 +55,9 @@ class Dense(Transform):
 
     def fan_out(self, box: Box | None = None) -> FanOut:
         low, high = box[0] if box else (0, self.out_size)
-        sources = np.arange(self.in_size)
-        structural = np.full(self.in_size, high - low)
-        nonzero = np.count_nonzero(self.weights[low:high], axis=0).astype(np.int64)
+        sources = np.arange(self.in_size if low < high else 0)
+        structural = np.full(sources.size, high - low)
+        nonzero = np.count_nonzero(self.weights[low:high], axis=0).astype(np.int64)[sources]
         return FanOut(sources, structural, nonzero, np.ones_like(sources))
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,154 @@
+"""The Python interface: load a model, compile it for a chip, simulate it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwmodels import Chip, load_chip
+from neurosim.compiler import Program, compile_network, read_program
+from neurosim.costs import Result
+from neurosim.engine import run_program
+from neurosim.errors import InputError
+from neurosim.formats import Frames, read_frames, read_network
+from neurosim.network import Layer, Network
+
+PROGRAM_SUFFIX = ".h5"
+
+
+def load(path: str | Path, **options: Any) -> Network | Program:
+    """Read a network or a compiled program.
+
+    Parameters
+    ----------
+    path
+        A network file, such as NetX ``.net``, or a compiled program, ``.h5``.
+    **options
+        Passed to the reader of the network file; see `neurosim.formats.read_netx`.
+
+    Raises
+    ------
+    InputError
+        The file is missing or cannot be used; the text says where and why.
+    """
+    if Path(path).suffix == PROGRAM_SUFFIX:
+        if options:
+            raise InputError(f"{path}: a compiled program takes no options ({', '.join(sorted(options))}); compile again")
+        return read_program(path)
+    return read_network(path, **options)
+
+
+def compile(network: Network, chip: str | Chip, seed: int = 0, overrides: Mapping[str, str] | None = None) -> Program:
+    """Map a network onto a chip.
+
+    Parameters
+    ----------
+    network
+        What to map.
+    chip
+        A chip, its name, or the path of its file.
+    seed
+        Seed of the placement.
+    overrides
+        Values to put in place of the chip file's, by dotted key; only with a name or a path.
+
+    Raises
+    ------
+    ChipError
+        The chip is unknown or its description wrong.
+    CapacityError
+        The network does not fit.
+    """
+    if isinstance(chip, Chip):
+        if overrides:
+            raise InputError("overrides need a chip's name or path; this chip is loaded already")
+        return compile_network(network, chip, seed)
+    return compile_network(network, load_chip(str(chip), overrides), seed)
+
+
+def input_layer(network: Network) -> Layer:
+    """Return the layer that frames feed.
+
+    Raises
+    ------
+    InputError
+        The network has none, or several.
+    """
+    layers = network.inputs
+    if len(layers) != 1:
+        names = ", ".join(layer.name for layer in layers) or "none"
+        raise InputError(f"{network.name} has {len(layers)} layers that take frames ({names}); give frames per layer")
+    return layers[0]
+
+
+def simulate(
+    program: Program,
+    inputs: str | Path | Frames | np.ndarray | Mapping[str, Any],
+    steps: int | None = None,
+    steps_per_inference: int = 1,
+    layout: str | None = None,
+    keep_activity: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Result:
+    """Run a program on its inputs.
+
+    Parameters
+    ----------
+    program
+        From `compile` or `load`.
+    inputs
+        A file of frames, frames read from one, or an integer array (frames, n) or (frames, C, H, W); for
+        a network with several input layers, a mapping from layer name to arrays (frames, n).
+    steps
+        Timesteps to run; by default as many as there are frames plus the depth of the network, so that
+        the last answer comes out. The last frame is held for timesteps beyond the frames.
+    steps_per_inference
+        Timesteps that one inference takes in: 1 where every timestep has a new frame.
+    layout
+        ``TCHW`` or ``TWHC`` where a file's order of axes cannot be told from its shape.
+    keep_activity
+        Whether the result keeps every message.
+    progress
+        Called with the timesteps done and their number.
+
+    Raises
+    ------
+    InputError
+        Frames or numbers that do not fit.
+    MessageWidthError
+        A message is wider than the chip's payload.
+    """
+    network = program.network
+    notes: tuple[str, ...] = ()
+    if isinstance(inputs, Mapping):
+        frames = {name: _array(values, network[name]) for name, values in inputs.items() if name in network.index}
+        unknown = [name for name in inputs if name not in network.index]
+        if unknown:
+            raise InputError(f"frames for unknown layers: {', '.join(unknown)}; layers: {', '.join(network.index)}")
+    else:
+        layer = input_layer(network)
+        if isinstance(inputs, str | Path):
+            inputs = read_frames(inputs, layer, layout)
+        if isinstance(inputs, Frames):
+            notes, frames = inputs.notes, {layer.name: inputs.values}
+        else:
+            frames = {layer.name: _array(inputs, layer)}
+    fed = max((len(values) for values in frames.values()), default=0)
+    timesteps = fed + network.depth_timesteps if steps is None else steps
+    if timesteps < 1:
+        raise InputError(f"steps is {timesteps}; it must be 1 or more")
+    if steps_per_inference < 1:
+        raise InputError(f"steps per inference is {steps_per_inference}; it must be 1 or more")
+    report = None if progress is None else lambda done: progress(done, timesteps)
+    counts = run_program(program, frames, timesteps, keep_activity, report)
+    return Result(counts, fed, steps_per_inference, notes)
+
+
+def _array(values: Any, layer: Layer) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim > 2 and array.shape[1:] == layer.shape:
+        array = array.reshape(len(array), -1)
+    return array

@@ -1,0 +1,7 @@
+"""Costs: counts times constants, latency and throughput, traffic, and the audit of every run."""
+
+from neurosim.costs.energy import PROVENANCE, EnergyTerm, Interval
+from neurosim.costs.result import Energy, MemoryTraffic, Result
+from neurosim.costs.window import Window, find_window
+
+__all__ = ["PROVENANCE", "Energy", "EnergyTerm", "Interval", "MemoryTraffic", "Result", "Window", "find_window"]

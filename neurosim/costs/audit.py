@@ -1,0 +1,57 @@
+"""Conservation laws that every run must obey; a breach is a defect of the simulator."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from neurosim.engine import CoreCount, LayerCount, RunCounts
+from neurosim.errors import AuditError, join_errors
+
+
+def audit_counts(run: RunCounts) -> None:
+    """Check a run's counts against each other.
+
+    Raises
+    ------
+    AuditError
+        Naming every law that does not hold, with both sides.
+    """
+    program, c = run.program, LayerCount
+    sums = run.layer_counts.sum(axis=(0, 1))
+    cores = run.core_counts.sum(axis=0)
+    errors = []
+
+    def equal(law: str, left: int, right: int) -> None:
+        if left != right:
+            errors.append(f"{law}: {left} against {right}")
+
+    equal("packets sent by cores = packets booked to layers", int(cores[CoreCount.PACKETS_OUT]), int(sums[c.PACKETS]))
+    equal("packets sent = packets received", int(cores[CoreCount.PACKETS_OUT]), int(cores[CoreCount.PACKETS_IN]))
+    charged = int(sums[[c.CHARGED_DENSE, c.CHARGED_SPARSE, c.CHARGED_CONV]].sum())
+    equal("synops charged to layers = synops done by cores", charged, int(cores[CoreCount.SYNOPS_CHARGED]))
+    for i, layer in enumerate(program.network.layers):
+        updates = int(run.layer_counts[:, i, [c.UPDATES_ACTIVE, c.UPDATES_INACTIVE]].sum())
+        expected = layer.size * run.timesteps if layer.unit.state_names else 0
+        equal(f"layer {layer.name}: updates = neurons x timesteps", updates, expected)
+    running = np.concatenate(([0], np.cumsum(program.axon_synops_nonzero, dtype=np.int64)))
+    stored = np.diff(running[program.axon_start])
+    wrong = np.flatnonzero(stored != program.network.fan_out[1])
+    if wrong.size:
+        errors.append(f"axon table = fan-out of the network: {wrong.size} neurons differ, the first is {wrong[0]}")
+    if errors:
+        raise AuditError(join_errors(f"audit of {program.network.name} on {program.chip.name}", errors))
+
+
+def audit_sum(place: str, total: float, parts: list[float]) -> None:
+    """Check that parts add up to their total within rounding.
+
+    Raises
+    ------
+    AuditError
+        They do not.
+    """
+    added = math.fsum(parts)
+    if not math.isclose(total, added, rel_tol=1e-12, abs_tol=1e-30):
+        raise AuditError(f"{place}: the total is {total!r} J, its parts add up to {added!r} J")

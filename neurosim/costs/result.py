@@ -1,0 +1,238 @@
+"""The result of a run: energy, latency, throughput and traffic, and where they go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurosim.compiler import MEMORIES, Program
+from neurosim.costs.audit import audit_counts, audit_sum
+from neurosim.costs.energy import ZERO, EnergyTerm, Interval, dynamic_terms, provenance, static_term
+from neurosim.costs.window import Window, find_window
+from neurosim.engine import LayerCount, RunCounts
+from neurosim.errors import InputError
+
+IntArray = NDArray[np.int64]
+
+PICO = 1e-12
+
+
+@dataclass(frozen=True)
+class Energy:
+    """An energy and its parts.
+
+    Attributes
+    ----------
+    terms
+        Dynamic parts, one a constant of the chip.
+    static_j
+        Static power times time.
+    static_kind
+        Kind of the static power's constant.
+    """
+
+    terms: tuple[EnergyTerm, ...]
+    static_j: Interval
+    static_kind: str
+
+    @property
+    def dynamic_j(self) -> Interval:
+        """Sum of the dynamic parts."""
+        total = ZERO
+        for term in self.terms:
+            total = total + term.energy_j
+        return total
+
+    @property
+    def total_j(self) -> Interval:
+        """Dynamic and static energy."""
+        return self.dynamic_j + self.static_j
+
+    @property
+    def layer_dynamic_j(self) -> NDArray[np.float64]:
+        """Dynamic energy of each layer, float64 (layers,)."""
+        return np.sum([term.layer_energy_j for term in self.terms], axis=0)
+
+    @property
+    def provenance(self) -> dict[str, float]:
+        """Share of the energy that rests on each kind of constant; the shares add up to 1."""
+        return provenance(self.terms, (self.static_kind, self.static_j))
+
+
+@dataclass(frozen=True)
+class MemoryTraffic:
+    """Accesses to one kind of memory, over all cores and timesteps.
+
+    Attributes
+    ----------
+    name
+        One of `MEMORIES`.
+    words_read, words_written
+        Words.
+    word_bits
+        Width of a word.
+    energy_j
+        Energy of the accesses, where the chip has a constant for them; None where the constant of
+        another stage includes them.
+    """
+
+    name: str
+    words_read: int
+    words_written: int
+    word_bits: int
+    energy_j: float | None
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read, whole words."""
+        return self.words_read * self.word_bits // 8
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes written, whole words."""
+        return self.words_written * self.word_bits // 8
+
+
+class Result:
+    """What a run cost.
+
+    Parameters
+    ----------
+    counts
+        What was counted and timed.
+    frames
+        Number of frames fed.
+    steps_per_inference
+        Timesteps that one inference takes in.
+    notes
+        Sentences that a reader of the numbers must know.
+
+    Raises
+    ------
+    AuditError
+        A conservation law does not hold.
+    InputError
+        steps_per_inference is less than 1.
+    """
+
+    def __init__(
+        self, counts: RunCounts, frames: int, steps_per_inference: int = 1, notes: tuple[str, ...] = ()
+    ) -> None:
+        if steps_per_inference < 1:
+            raise InputError(f"steps per inference is {steps_per_inference}; it must be 1 or more")
+        self.counts = counts
+        self.program: Program = counts.program
+        self.network, self.chip = counts.program.network, counts.program.chip
+        self.window: Window = find_window(self.network, counts.timesteps, frames, steps_per_inference)
+        self.notes = notes
+        audit_counts(counts)
+        self._audit_energy()
+
+    def _audit_energy(self) -> None:
+        energy = self.energy_run
+        total = energy.total_j.value
+        audit_sum("energy of the run by layer", total, [*energy.layer_dynamic_j.tolist(), energy.static_j.value])
+        audit_sum("energy of the run by term", total, [*(t.energy_j.value for t in energy.terms), energy.static_j.value])
+
+    @property
+    def timesteps(self) -> int:
+        """Number of timesteps."""
+        return self.counts.timesteps
+
+    @cached_property
+    def _stateful(self) -> NDArray[np.bool_]:
+        return np.array([bool(layer.unit.state_names) for layer in self.network.layers])
+
+    @cached_property
+    def energy_run(self) -> Energy:
+        """Energy of all timesteps."""
+        terms = dynamic_terms(self.chip, self.counts.layer_counts.sum(axis=0), self._stateful, 1)
+        kind, static = static_term(self.chip, float(self.counts.duration_ps.sum()) * PICO)
+        return Energy(terms, static, kind)
+
+    @cached_property
+    def energy_inference(self) -> Energy | None:
+        """Mean energy of a steady inference; None where the run holds none.
+
+        Dynamic energy follows each inference from layer to layer. Static power is charged for the time
+        in which one inference passes, the mean length of its timesteps.
+        """
+        window = self.window
+        if not window.steady:
+            return None
+        spans = zip(window.layer_start, window.layer_stop, strict=True)
+        counts = np.array([self.counts.layer_counts[a:b, i].sum(axis=0) for i, (a, b) in enumerate(spans)])
+        terms = dynamic_terms(self.chip, counts, self._stateful, window.steady)
+        seconds = self.timestep_mean_s
+        assert seconds is not None
+        kind, static = static_term(self.chip, seconds * window.steps_per_inference)
+        return Energy(terms, static, kind)
+
+    @property
+    def timestep_mean_s(self) -> float | None:
+        """Mean length of a steady timestep in s."""
+        window = self.window
+        if not window.steady:
+            return None
+        return float(self.counts.duration_ps[window.time_start : window.time_stop].mean()) * PICO
+
+    @property
+    def latency_inference_s(self) -> float | None:
+        """Mean time from the start of an inference's first timestep to the end of the one that completes its
+        answer, in s."""
+        window = self.window
+        if not window.steady:
+            return None
+        ends = np.concatenate(([0], np.cumsum(self.counts.duration_ps)))
+        k, reach = window.steps_per_inference, window.startup_timesteps
+        first = np.arange(1, window.inferences) * k
+        return float((ends[first + reach] - ends[first]).mean()) * PICO
+
+    @property
+    def throughput_inferences_per_s(self) -> float | None:
+        """Inferences per second with the pipeline full: a new one enters every K timesteps."""
+        mean = self.timestep_mean_s
+        return None if mean is None else 1.0 / (mean * self.window.steps_per_inference)
+
+    def layer_total(self, count: LayerCount) -> IntArray:
+        """Return one count of each layer over all timesteps, int64 (layers,)."""
+        return self.counts.layer_counts[:, :, count].sum(axis=0)
+
+    @property
+    def peak_link_utilisation(self) -> float:
+        """Busy share of the busiest link between routers, over the run."""
+        flits = self.counts.link_flits[:, :4]
+        total = float(self.counts.duration_ps.sum())
+        return float(flits.max()) * int(self.chip.network.link_interval.value) / total if flits.size else 0.0
+
+    @cached_property
+    def memories(self) -> tuple[MemoryTraffic, ...]:
+        """Traffic of each kind of memory over all timesteps.
+
+        Every synop reads and writes one accumulator; every update of a layer with inputs reads and
+        clears one; every packet reads one entry of the axon-out and of the axon-in table.
+        """
+        core, c = self.chip.core, LayerCount
+        sums = self.counts.layer_counts.sum(axis=0)
+        fed = np.array([any(k.target == layer.name for k in self.network.connections) for layer in self.network.layers])
+        synops = int(sums[:, [c.CHARGED_DENSE, c.CHARGED_SPARSE, c.CHARGED_CONV]].sum())
+        swept = int(sums[fed][:, [c.UPDATES_ACTIVE, c.UPDATES_INACTIVE]].sum())
+        packets = int(sums[:, c.PACKETS].sum())
+        words = {name: int(getattr(core.memories, name).word.value) for name in MEMORIES}
+        entry_in = -(-int(core.axon_in_entry_bits.value) // words["axon_in"])
+        entry_out = -(-int(core.axon_out_entry_bits.value) // words["axon_out"])
+        accesses = {
+            "synapse": (int(sums[:, c.SYNAPSE_WORDS].sum()), 0),
+            "neuron_state": (int(sums[:, c.STATE_WORDS_READ].sum()), int(sums[:, c.STATE_WORDS_WRITTEN].sum())),
+            "accumulator": (synops + swept, synops + swept),
+            "axon_in": (packets * entry_in, 0),
+            "axon_out": (packets * entry_out, 0),
+        }
+        out = []
+        for name in MEMORIES:
+            paid = [t.energy_j.value for t in self.energy_run.terms if t.memory == name]
+            out.append(MemoryTraffic(name, *accesses[name], words[name], float(sum(paid)) if paid else None))
+        return tuple(out)
