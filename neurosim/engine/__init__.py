@@ -2,6 +2,7 @@
 
 from neurosim.engine.counters import CoreCount, LayerCount
 from neurosim.engine.function import FunctionRun, StepActivity
+from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes
 from neurosim.engine.run import RunCounts, run_program
 from neurosim.engine.timing import PacketTrace, StepTiming, TimeRun
 
@@ -9,6 +10,9 @@ __all__ = [
     "CoreCount",
     "FunctionRun",
     "LayerCount",
+    "MeshModel",
+    "PacketLoad",
+    "PacketTimes",
     "PacketTrace",
     "RunCounts",
     "StepActivity",
