@@ -96,11 +96,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, held in over.items():
         below = merged.get(key)
-        if (
-            isinstance(held, dict)
-            and isinstance(below, dict)
-            and {"value", "source"}.isdisjoint((*held, *below))
-        ):
+        if isinstance(held, dict) and isinstance(below, dict) and {"value", "source"}.isdisjoint((*held, *below)):
             merged[key] = merge(below, held)
         else:
             merged[key] = copy.deepcopy(held)

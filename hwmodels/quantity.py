@@ -203,16 +203,14 @@ class Quantity(Sourced):
             raise ValueError(f"value {self.text} is outside its range {span}; mend one of them")
         if self.kind is Kind.ARCHITECTURE and not self.dimension.designed:
             raise ValueError(
-                f"{self.dimension.name} cannot be of kind architecture; "
-                "say measured, simulated, derived or estimate"
+                f"{self.dimension.name} cannot be of kind architecture; say measured, simulated, derived or estimate"
             )
         return self
 
     def model_post_init(self, context: Any, /) -> None:
         value = parse_number(self.written, self.dimension)
         low, high = (
-            value if end is None else parse_number(end, self.dimension)
-            for end in (self.written_low, self.written_high)
+            value if end is None else parse_number(end, self.dimension) for end in (self.written_low, self.written_high)
         )
         self._numbers = (value, low, high)
 

@@ -36,7 +36,9 @@ def load(path: str | Path, **options: Any) -> Network | Program:
     """
     if Path(path).suffix == PROGRAM_SUFFIX:
         if options:
-            raise InputError(f"{path}: a compiled program takes no options ({', '.join(sorted(options))}); compile again")
+            raise InputError(
+                f"{path}: a compiled program takes no options ({', '.join(sorted(options))}); compile again"
+            )
         return read_program(path)
     return read_network(path, **options)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 __all__ = ["Workload", "workload", "workload_names"]
 
 _SUMMARIES = {
-    "steering": "reads the steering angle from a drawn driving video: sigma-delta, 4 convolutions and 3 dense layers",
+    "steering": "steering angle from a drawn driving video: sigma-delta, 4 convolutions and 3 dense layers",
 }
 _FOLDER = Path(__file__).parent
 

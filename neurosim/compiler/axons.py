@@ -23,6 +23,8 @@ class AxonTable:
         As `Program.axon_start`, `axon_core` and so on.
     in_entries, out_entries
         int64 (C,): entries of each core's axon-in and axon-out tables.
+    message_start
+        int64 (n + 1,): as `start`, counting rows of one neuron to one core once.
     traffic
         int64 (C, C): messages from core to core if every neuron sends once.
     """
@@ -35,6 +37,7 @@ class AxonTable:
     words: NDArray[np.int32]
     in_entries: NDArray[np.int64]
     out_entries: NDArray[np.int64]
+    message_start: NDArray[np.int64]
     traffic: NDArray[np.int64]
 
 
@@ -75,10 +78,10 @@ def build_axon_table(
         for core, part in enumerate(slices):
             if part.layer != target:
                 continue
-            kept = store.store(part.box)
+            kept = store.store(part)
             sources = positions[kept.fan_out.sources]
             if kept.axon_in_entries is None:
-                in_entries[core] += np.unique(neuron_core[sources]).size
+                in_entries[core] += np.count_nonzero(np.bincount(neuron_core[sources]))
             else:
                 in_entries[core] += kept.axon_in_entries
             same = np.full(sources.size, core)
@@ -107,5 +110,6 @@ def build_axon_table(
         words[order].astype(np.int32),
         in_entries,
         traffic.sum(axis=1),
+        np.concatenate(([0], np.cumsum(first, dtype=np.int64)))[start],
         traffic,
     )

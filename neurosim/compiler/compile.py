@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from hwmodels import Chip
 from neurosim.compiler.axons import AxonTable, build_axon_table
 from neurosim.compiler.encoding import SynapseStore
-from neurosim.compiler.memory import core_need, shortages
-from neurosim.compiler.partition import splits
+from neurosim.compiler.memory import CoreNeed, core_need, shortages
+from neurosim.compiler.partition import fewest_cores, splits
 from neurosim.compiler.placement import place
 from neurosim.compiler.program import CoreSlice, Program
-from neurosim.errors import CapacityError, join_errors
+from neurosim.errors import CapacityError, InputError, join_errors
 from neurosim.network import Layer, Network
 
 
@@ -23,36 +23,79 @@ class _LayerSplit:
 
     def __init__(self, number: int, layer: Layer, stores: Sequence[SynapseStore], slots: int, chip: Chip) -> None:
         self.layer, self.stores, self.slots, self.chip = layer, stores, slots, chip
-        self._ways: Iterator[list[CoreSlice]] = splits(number, layer.shape, chip)
+        # More cores than the chip has are tried too, so that the error can say how many would do.
+        self.cores = max(4 * int(chip.mesh.cores), 1024)
         self.parts: list[CoreSlice] = []
         self.why: list[str] = []
+        fewest = self._fewest_for_synapses()
+        self._ways: Iterator[list[CoreSlice]] = splits(number, layer.shape, chip, self.cores, fewest)
+        self._suspect = (0, 0)
         self.refine()
 
-    def refine(self, why: list[str] | None = None) -> None:
-        """Take the next way whose own memories fit; `why` the present one does not serve."""
+    def _fewest_for_synapses(self) -> int:
+        """Return how many cores a vector's synapses need at least: spares attempts with fewer."""
+        core = self.chip.core
+        pool = None if core.memory_pool is None else core.memory_pool.size
+        sizes = (("core.memories.synapse.size", core.memories.synapse.size), ("core.memory_pool.size", pool))
+        limits = [(int(size.value), key) for key, size in sizes if size is not None]
+        least_bits = sum(store.least_bits for store in self.stores)
+        if len(self.layer.shape) == 3 or not limits:
+            return 1
+        limit_bits, key = min(limits)
+        fewest = max(1, -(-least_bits // limit_bits))
+        if fewest > self.cores:
+            self.why = [
+                f"{key}: its non-zero weights alone need {least_bits / 8192:.1f} KiB, the limit of a core is "
+                f"{limit_bits / 8192:.1f} KiB"
+            ]
+        return fewest
+
+    def refine(self, why: list[str] | None = None, fan_out: NDArray[np.int64] | None = None) -> None:
+        """Take the next way that fits.
+
+        Parameters
+        ----------
+        why
+            What the present way exceeds.
+        fan_out
+            int64 (n,): destination cores of each neuron of the layer, as the other layers are cut now;
+            None where they are not cut yet.
+        """
         self.why = why or self.why
         for parts in self._ways:
-            tight = self._tightest(parts)
+            tight = self._tightest(parts, fan_out)
             if not tight:
                 self.parts = parts
                 return
             self.why = tight
-        limit = "; ".join(self.why) or "a single neuron position is more than a core holds"
+        limit = "; ".join(self.why) or (
+            f"its {self.layer.size} neurons alone need {fewest_cores(self.layer.shape, self.chip)} cores"
+        )
         raise CapacityError(
-            f"layer {self.layer.name} does not fit {self.chip.name} however it is split: {limit}; "
-            "make the layer smaller, or raise the limit with --set"
+            f"layer {self.layer.name} does not fit {self.chip.name} however it is split, up to {self.cores} "
+            f"cores: {limit}; make the layer smaller, or raise the limit with --set"
         )
 
-    def _tightest(self, parts: list[CoreSlice]) -> list[str]:
-        largest = max(parts, key=lambda part: part.size)
-        # Slices of a vector differ in how many synapses are not zero, so each is looked at.
-        looked_at = parts if len(self.layer.shape) == 1 else [largest]
-        for part in looked_at:
-            need = core_need(part, self.layer, self.stores, self.slots, 0, 0, self.chip)
-            found = list(shortages(need, part, 0, 0, self.chip))
+    def _tightest(self, parts: list[CoreSlice], fan_out: NDArray[np.int64] | None) -> list[str]:
+        """Return what the first slice found too large exceeds."""
+        for part in self._looked_at(parts, fan_out is not None):
+            entries_in = sum(store.axon_in_entries(part) for store in self.stores)
+            entries_out = 0 if fan_out is None else int(fan_out[part.neurons(self.layer.shape)].sum())
+            need = core_need(part, self.layer, self.stores, self.slots, entries_in, entries_out, self.chip)
+            found = list(shortages(need, part, entries_in, entries_out, self.chip))
             if found:
+                self._suspect = part.box[0]
                 return found
         return []
+
+    def _looked_at(self, parts: list[CoreSlice], every: bool) -> list[CoreSlice]:
+        if len(self.layer.shape) == 3:
+            # Patches differ little but for the axons they send by; the end of the compilation looks at all.
+            return parts if every else [max(parts, key=lambda part: part.size)]
+        # Slices of a vector differ in their non-zero synapses. One that overlaps the last one found too large
+        # is likely too large again.
+        low, high = self._suspect
+        return sorted(parts, key=lambda part: not (part.box[0][0] < high and low < part.box[0][1]))
 
 
 def _check_delays(network: Network, chip: Chip) -> None:
@@ -66,21 +109,15 @@ def _check_delays(network: Network, chip: Chip) -> None:
         raise CapacityError(join_errors(network.name, errors))
 
 
-def _usable_cores(chip: Chip) -> int:
-    mesh = chip.mesh
-    most = int(mesh.columns.value * mesh.rows.value * mesh.cores_per_tile.value)
-    return most if mesh.cores_usable is None else min(most, int(mesh.cores_usable.value))
-
-
 def _check_core_count(ways: Sequence[_LayerSplit], network: Network, chip: Chip) -> None:
     used = sum(len(way.parts) for way in ways)
-    limit = _usable_cores(chip)
+    limit = int(chip.mesh.cores)
     if used > limit:
         parts = ", ".join(f"{way.layer.name} {len(way.parts)}" for way in ways)
         widest = max(ways, key=lambda way: len(way.parts)).layer.name
         raise CapacityError(
-            f"{network.name} needs {used} cores of {chip.name} ({parts}), the chip has {limit}; layer {widest} takes "
-            "the most: make it smaller or choose a larger chip"
+            f"{network.name} needs {used} cores of {chip.name} ({parts}), the chip has {limit}; "
+            f"layer {widest} takes the most: make it smaller or choose a larger chip"
         )
 
 
@@ -108,9 +145,15 @@ def compile_network(network: Network, chip: Chip, seed: int = 0) -> Program:
     ------
     CapacityError
         A layer, memory, table, delay or weight exceeds a limit of the chip, or there are too few cores.
+    ModelError
+        A connection gives an image of another shape than its target's.
+    InputError
+        The seed is negative or has more than 63 bits.
     """
+    if not 0 <= seed < 1 << 63:
+        raise InputError(f"seed is {seed}; give one from 0 to {(1 << 63) - 1}")
     _check_delays(network, chip)
-    stores = [SynapseStore(connection, chip) for connection in network.connections]
+    stores = [SynapseStore(c, network[c.target], chip) for c in network.connections]
     ways = []
     for number, layer in enumerate(network.layers):
         into = [i for i, c in enumerate(network.connections) if c.target == layer.name]
@@ -142,8 +185,10 @@ def compile_network(network: Network, chip: Chip, seed: int = 0) -> Program:
                 tight.setdefault(part.layer, found)
         if not tight:
             break
+        destinations = np.diff(table.message_start)
         for number, why in tight.items():
-            ways[number].refine(why)
+            first, last = network.offsets[number], network.offsets[number + 1]
+            ways[number].refine(why, destinations[first:last])
     return _program(network, chip, seed, slices, order, start, table, needs)
 
 
@@ -155,7 +200,7 @@ def _program(
     order: NDArray[np.int32],
     start: NDArray[np.int64],
     table: AxonTable,
-    needs: list,
+    needs: Sequence[CoreNeed],
 ) -> Program:
     return Program(
         network=network,

@@ -7,15 +7,17 @@ core, one list of output channels for each (input channel, kernel row, kernel co
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels import Chip
-from neurosim.compiler.program import Box, Encoding
-from neurosim.errors import CapacityError
-from neurosim.network import Connection, Conv2d, FanOut, Transform
+from hwmodels.schema import Encoding as EncodingCosts
+from neurosim.compiler.program import Box, CoreSlice, Encoding
+from neurosim.errors import CapacityError, ModelError
+from neurosim.network import Connection, Conv2d, Dense, FanOut, Layer, Pool2d, Sparse, Transform
 
 
 def weight_bits(weights: NDArray[np.int32], chip: Chip, label: str) -> int:
@@ -72,17 +74,48 @@ class StoredSynapses:
     axon_in_entries: int | None
 
 
-def _list_words(entries: NDArray[np.int64] | int, entry_bits: int, header_bits: int, word_bits: int) -> NDArray[np.int64]:
-    return -(-(header_bits + np.asarray(entries, dtype=np.int64) * entry_bits) // word_bits)
+def fan_out_of(transform: Transform, layer: Layer, part: CoreSlice) -> FanOut:
+    """Count the synapses that each source neuron of `transform` has in a slice of `layer`.
+
+    The output of a dense or sparse transform is a vector; where the layer is an image all the same, the
+    slice's neurons are picked out of it.
+    """
+    if len(part.box) == len(transform.out_shape):
+        return transform.fan_out(part.box)
+    neurons = part.neurons(layer.shape)
+    if isinstance(transform, Dense):
+        return Dense(transform.weights[neurons]).fan_out()
+    if isinstance(transform, Sparse):
+        place = np.full(transform.out_size, -1, dtype=np.int64)
+        place[neurons] = np.arange(neurons.size)
+        targets = place[transform.targets]
+        kept = targets >= 0
+        starts = np.concatenate(([0], np.cumsum(kept)))[transform.row_start]
+        return Sparse(starts, targets[kept], transform.weights[kept], neurons.size).fan_out()
+    raise ModelError(shape_problem(transform, layer))
+
+
+def shape_problem(transform: Transform, layer: Layer) -> str:
+    """Return what is wrong where the output of `transform` cannot be cut as `layer` is, else nothing."""
+    if len(transform.out_shape) == 1 or transform.out_shape == layer.shape:
+        return ""
+    return (
+        f"the {transform.kind} gives shape {transform.out_shape}, layer {layer.name} has {layer.shape}; "
+        f"give the layer shape {transform.out_shape}"
+    )
 
 
 class SynapseStore:
     """Stores the synapses of one connection on the cores of one chip.
 
+    A weight takes `weight_bits`; where every synapse has a delay of its own, that is stored beside it.
+
     Parameters
     ----------
     connection
         What to store.
+    layer
+        Its target.
     chip
         Where.
 
@@ -90,58 +123,84 @@ class SynapseStore:
     ------
     CapacityError
         The weights are too wide for the chip.
+    ModelError
+        The connection gives an image of another shape than the layer's.
     """
 
-    def __init__(self, connection: Connection, chip: Chip) -> None:
+    def __init__(self, connection: Connection, layer: Layer, chip: Chip) -> None:
         self.transform: Transform = connection.transform
+        self.layer = layer
+        if problem := shape_problem(self.transform, layer):
+            raise ModelError(f"{connection.label}: {problem}")
         self.encodings = chip.core.encodings
         self.word_bits = int(chip.core.memories.synapse.word.value)
-        self.weight_bits = weight_bits(self.transform.weights, chip, connection.label)
+        self.synapse_bits = weight_bits(self.transform.weights, chip, connection.label)
+        if connection.delay is not None and connection.delay.kind == "synapse":
+            self.synapse_bits += connection.delay.longest.bit_length()
+        self._stored: dict[Box, StoredSynapses] = {}
 
-    def store(self, box: Box) -> StoredSynapses:
-        """Return how a core that holds `box` of the target stores its synapses."""
+    @property
+    def least_bits(self) -> int:
+        """Bits that a dense or sparse connection takes at least, however it is cut; else 0."""
         if isinstance(self.transform, Conv2d):
-            return self._store_kernel(self.transform, box)
-        fan_out = self.transform.fan_out(box)
-        return min(self._store_dense(fan_out), self._store_sparse(fan_out), key=lambda kept: kept.words)
+            return 0
+        return int(np.count_nonzero(self.transform.weights)) * self.synapse_bits
+
+    def store(self, part: CoreSlice) -> StoredSynapses:
+        """Return how a core that holds `part` of the target stores its synapses."""
+        if part.box not in self._stored:
+            self._stored[part.box] = self._store(part)
+        return self._stored[part.box]
+
+    def _store(self, part: CoreSlice) -> StoredSynapses:
+        fan_out = fan_out_of(self.transform, self.layer, part)
+        if isinstance(self.transform, Conv2d):
+            return self._store_kernel(self.transform, fan_out, part.box)
+        sparse = self._store_sparse(fan_out)
+        if not isinstance(self.transform, Dense):  # a list without indices cannot leave targets out
+            return sparse
+        return min(self._store_dense(fan_out), sparse, key=lambda kept: kept.words)
+
+    def _list_words(self, kind: EncodingCosts, entries: NDArray[np.int64] | int) -> NDArray[np.int64]:
+        """Return the words of lists of so many synapses."""
+        entry_bits = self.synapse_bits + int(kind.index.value)
+        bits = int(kind.header.value) + np.asarray(entries, dtype=np.int64) * entry_bits
+        return -(-bits // self.word_bits)
 
     def _store_dense(self, fan_out: FanOut) -> StoredSynapses:
-        header = int(self.encodings.dense.header.value)
-        words = _list_words(fan_out.structural, self.weight_bits, header, self.word_bits)
-        if self.transform.kind != "dense":  # a list without indices cannot leave targets out
-            words = words + np.int64(1 << 40)
+        words = self._list_words(self.encodings.dense, fan_out.structural)
         return StoredSynapses(Encoding.DENSE, int(words.sum()), fan_out, words, int(fan_out.sources.size))
 
     def _store_sparse(self, fan_out: FanOut) -> StoredSynapses:
-        kind = self.encodings.sparse
         kept = fan_out.nonzero > 0
         part = FanOut(*(a[kept] for a in (fan_out.sources, fan_out.nonzero, fan_out.nonzero, fan_out.taps)))
-        entry = self.weight_bits + int(kind.index.value)
-        words = _list_words(part.nonzero, entry, int(kind.header.value), self.word_bits)
+        words = self._list_words(self.encodings.sparse, part.nonzero)
         return StoredSynapses(Encoding.SPARSE, int(words.sum()), part, words, int(part.sources.size))
 
-    def _store_kernel(self, transform: Conv2d, box: Box) -> StoredSynapses:
-        header = int(self.encodings.conv.header.value)
-        fan_out = transform.fan_out(box)
+    def _store_kernel(self, transform: Conv2d, fan_out: FanOut, box: Box) -> StoredSynapses:
         # A depthwise pooling kernel of ones is one weight, whatever the channel.
-        channels = 1 if transform.kind == "pool2d" else np.maximum(fan_out.structural // np.maximum(fan_out.taps, 1), 1)
-        row_words = _list_words(channels, self.weight_bits, header, self.word_bits)
-        return StoredSynapses(Encoding.CONV, self._kernel_words(transform, box), fan_out, row_words * fan_out.taps, None)
+        channels = 1 if isinstance(transform, Pool2d) else fan_out.structural // fan_out.taps
+        read = self._list_words(self.encodings.conv, channels) * fan_out.taps
+        return StoredSynapses(Encoding.CONV, self._kernel_words(transform, box), fan_out, read, None)
 
     def _kernel_words(self, transform: Conv2d, box: Box) -> int:
-        header = int(self.encodings.conv.header.value)
-        if transform.kind == "pool2d":
-            return int(_list_words(1, self.weight_bits, header, self.word_bits))
+        if isinstance(transform, Pool2d):
+            return int(self._list_words(self.encodings.conv, 1))
         (low, high), *_ = box
-        per_in = transform.in_shape[0] // transform.groups
         per_out = transform.out_shape[0] // transform.groups
         groups = np.arange(transform.groups)
         held = np.minimum((groups + 1) * per_out, high) - np.maximum(groups * per_out, low)
-        positions = per_in * transform.weights.shape[2] * transform.weights.shape[3]
-        return int(_list_words(held[held > 0], self.weight_bits, header, self.word_bits).sum()) * positions
+        lists = self._list_words(self.encodings.conv, held[held > 0])
+        return int(lists.sum()) * math.prod(transform.weights.shape[1:])
 
-    def words(self, box: Box) -> int:
-        """Return the words of synapse memory that a core holding `box` needs."""
+    def words(self, part: CoreSlice) -> int:
+        """Return the words of synapse memory that a core holding `part` needs."""
         if isinstance(self.transform, Conv2d):
-            return self._kernel_words(self.transform, box)
-        return self.store(box).words
+            return self._kernel_words(self.transform, part.box)
+        return self.store(part).words
+
+    def axon_in_entries(self, part: CoreSlice) -> int:
+        """Return the axon-in entries of a core holding `part`; 0 where they hang on the sources' splits."""
+        if isinstance(self.transform, Conv2d):
+            return 0
+        return self.store(part).axon_in_entries or 0

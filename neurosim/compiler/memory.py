@@ -71,11 +71,13 @@ def core_need(
     core = chip.core
     accumulators = part.neuron_slots * slots if stores else 0
     words = {
-        "synapse": sum(store.words(part.box) for store in stores),
+        "synapse": sum(store.words(part) for store in stores),
         "neuron_state": part.neuron_slots * state_words(layer, chip),
         "accumulator": -(-accumulators * ACCUMULATOR_BITS // int(core.memories.accumulator.word.value)),
         "axon_in": -(-axon_in_entries * int(core.axon_in_entry_bits.value) // int(core.memories.axon_in.word.value)),
-        "axon_out": -(-axon_out_entries * int(core.axon_out_entry_bits.value) // int(core.memories.axon_out.word.value)),
+        "axon_out": -(
+            -axon_out_entries * int(core.axon_out_entry_bits.value) // int(core.memories.axon_out.word.value)
+        ),
     }
     bits = tuple(words[name] * int(getattr(core.memories, name).word.value) for name in MEMORIES)
     return CoreNeed(tuple(words[name] for name in MEMORIES), bits)
@@ -95,11 +97,15 @@ def shortages(
         memory = getattr(core.memories, name)
         if memory.size is not None and bits > memory.size.value:
             limit = int(memory.size.value) // int(memory.word.value)
-            yield f"core.memories.{name}.size: needs {words} words ({bits / 8192:.1f} KiB), the limit is {limit} words"
+            yield (
+                f"core.memories.{name}.size: needs {words} words ({bits / 8192:.1f} KiB), the limit is {limit} words"
+            )
     if core.memory_pool is not None and sum(need.bits) > core.memory_pool.size.value:
         parts = ", ".join(f"{n} {b / 8192:.1f}" for n, b in zip(MEMORIES, need.bits, strict=True))
-        limit_kib = core.memory_pool.size.value / 8192
-        yield f"core.memory_pool.size: needs {sum(need.bits) / 8192:.1f} KiB ({parts}), the limit is {limit_kib:.1f} KiB"
+        yield (
+            f"core.memory_pool.size: needs {sum(need.bits)} bits (in KiB: {parts}), "
+            f"the limit is {core.memory_pool.size.value} bits"
+        )
     for table, entries in (("axon_in_entries", axon_in_entries), ("axon_out_entries", axon_out_entries)):
         limit_entries = getattr(core, table)
         if limit_entries is not None and entries > limit_entries.value:

@@ -8,11 +8,10 @@ field overlaps its neighbours' least.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
-from math import prod
+from itertools import pairwise, product
 
 from hwmodels import Chip
-from neurosim.compiler.program import Box, CoreSlice
+from neurosim.compiler.program import CoreSlice
 
 
 def _ranges(size: int, step: int) -> list[tuple[int, int]]:
@@ -20,8 +19,7 @@ def _ranges(size: int, step: int) -> list[tuple[int, int]]:
 
 
 def _even_ranges(size: int, parts: int) -> list[tuple[int, int]]:
-    edges = [size * i // parts for i in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(size * i // parts for i in range(parts + 1)))
 
 
 def _halving_steps(size: int) -> list[int]:
@@ -32,17 +30,41 @@ def _halving_steps(size: int) -> list[int]:
     return steps
 
 
-def _volume(box: Box) -> int:
-    return prod(high - low for low, high in box)
-
-
 def _even_steps(size: int) -> list[int]:
     """Return the distinct ceilings of size / k, largest first."""
     return sorted({-(-size // k) for k in range(1, size + 1)}, reverse=True)
 
 
-def patch_splits(layer: int, shape: tuple[int, ...], chip: Chip, most: int) -> Iterator[list[CoreSlice]]:
-    """Yield the ways to cut an image layer into patches, whole channels and fewest cores first.
+def usable_neurons(chip: Chip) -> int:
+    """Return the neuron slots that a core can fill."""
+    return int((chip.core.neurons_usable or chip.core.neurons).value)
+
+
+def _patches(shape: tuple[int, ...], chip: Chip) -> list[tuple[int, tuple[int, int, int]]]:
+    """Return the patches (channels, rows, columns) that a core has neurons for, each after its core count.
+
+    In the order in which they are tried.
+    """
+    channels, height, width = shape
+    if chip.core.conv_patch == "columns_power_of_two":
+        widths = [1 << k for k in range((width - 1).bit_length(), -1, -1)]
+        heights = _halving_steps(height)
+    else:
+        widths, heights = _even_steps(width), _even_steps(height)
+    most = usable_neurons(chip)
+    found = []
+    for depth, h, w in product(_halving_steps(channels), heights, widths):
+        if depth * h * w <= most:
+            count = -(-channels // depth) * -(-height // h) * -(-width // w)
+            found.append((-depth, count, min(h, height) + min(w, width), -h, (depth, h, w)))
+    return [(count, patch) for _, count, _, _, patch in sorted(found)]
+
+
+def patch_splits(layer: int, shape: tuple[int, ...], chip: Chip, cores: int) -> Iterator[list[CoreSlice]]:
+    """Yield the ways to cut an image layer into at most `cores` patches.
+
+    Whole channels come first, then fewest cores. Where `core.conv_patch` of the chip asks for widths that
+    are powers of two, patches that overhang the image take neuron slots all the same.
 
     Parameters
     ----------
@@ -51,43 +73,41 @@ def patch_splits(layer: int, shape: tuple[int, ...], chip: Chip, most: int) -> I
     shape
         (C, H, W).
     chip
-        Its `core.conv_patch` says whether patch widths are powers of two (patches that overhang the
-        image then take neuron slots all the same).
-    most
-        Neuron slots that a core can fill.
+        Gives the form of the patches and the neurons of a core.
+    cores
+        Most slices.
     """
     channels, height, width = shape
-    powers = chip.core.conv_patch == "columns_power_of_two"
-    if powers:
-        widths = [1 << k for k in range((width - 1).bit_length(), -1, -1)]
-        heights = _halving_steps(height)
-    else:
-        widths, heights = _even_steps(width), _even_steps(height)
-    found = []
-    for depth, h, w in product(_halving_steps(channels), heights, widths):
-        slots = depth * h * w
-        if slots <= most:
-            count = -(-channels // depth) * -(-height // h) * -(-width // w)
-            found.append((-depth, count, min(h, height) + min(w, width), -h, h, w, slots))
-    seen = set()
-    for minus_depth, _, _, _, h, w, slots in sorted(found):
-        boxes = list(product(_ranges(channels, -minus_depth), _ranges(height, h), _ranges(width, w)))
-        if tuple(boxes) in seen:
+    padded = chip.core.conv_patch == "columns_power_of_two"
+    for count, (depth, h, w) in _patches(shape, chip):
+        if count > cores:
             continue
-        seen.add(tuple(boxes))
-        yield [CoreSlice(layer, box, slots if powers else _volume(box)) for box in boxes]
+        parts = []
+        for box in product(_ranges(channels, depth), _ranges(height, h), _ranges(width, w)):
+            part = CoreSlice(layer, box, depth * h * w)
+            parts.append(part if padded else CoreSlice(layer, box, part.size))
+        yield parts
 
 
-def range_splits(layer: int, size: int, most: int) -> Iterator[list[CoreSlice]]:
-    """Yield the ways to cut a vector layer into even ranges, fewest cores first."""
-    for parts in range(-(-size // most), size + 1):
+def range_splits(layer: int, size: int, fewest: int, cores: int) -> Iterator[list[CoreSlice]]:
+    """Yield the ways to cut a vector layer into `fewest` to `cores` even ranges, fewest first."""
+    for parts in range(fewest, min(size, cores) + 1):
         yield [CoreSlice(layer, ((low, high),), high - low) for low, high in _even_ranges(size, parts)]
 
 
-def splits(layer: int, shape: tuple[int, ...], chip: Chip) -> Iterator[list[CoreSlice]]:
-    """Yield the ways to cut a layer of `shape` over cores, fewest cores first."""
-    usable = chip.core.neurons_usable or chip.core.neurons
+def fewest_cores(shape: tuple[int, ...], chip: Chip) -> int:
+    """Return how many cores a layer of `shape` needs for its neurons alone."""
     if len(shape) == 3:
-        yield from patch_splits(layer, shape, chip, int(usable.value))
+        return min(count for count, _ in _patches(shape, chip))
+    return -(-shape[0] // usable_neurons(chip))
+
+
+def splits(layer: int, shape: tuple[int, ...], chip: Chip, cores: int, fewest: int = 1) -> Iterator[list[CoreSlice]]:
+    """Yield the ways to cut a layer of `shape` over at most `cores` cores, fewest cores first.
+
+    `fewest` is a number below which a vector is known not to fit.
+    """
+    if len(shape) == 3:
+        yield from patch_splits(layer, shape, chip, cores)
     else:
-        yield from range_splits(layer, shape[0], int(usable.value))
+        yield from range_splits(layer, shape[0], max(fewest, fewest_cores(shape, chip)), cores)

@@ -26,7 +26,8 @@ def snake_order(columns: int, rows: int, cores_per_tile: int) -> NDArray[np.int6
 def tile_distances(columns: int, rows: int) -> NDArray[np.int64]:
     """Return the hops between every two tiles of a mesh, int64 (tiles, tiles)."""
     y, x = np.divmod(np.arange(columns * rows), columns)
-    return np.abs(x[:, None] - x[None]) + np.abs(y[:, None] - y[None])
+    hops: NDArray[np.int64] = np.abs(x[:, None] - x[None]) + np.abs(y[:, None] - y[None])
+    return hops
 
 
 def placement_cost(traffic: NDArray[np.int64], slots: NDArray[np.int64], distance: NDArray[np.int64]) -> int:

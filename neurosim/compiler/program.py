@@ -154,7 +154,10 @@ class Program:
             out[name] = (self.memory_bits[:, i], None if size is None else int(size.value))
         pool = core.memory_pool
         out["memory_pool"] = (self.memory_bits.sum(axis=1), None if pool is None else int(pool.size.value))
-        for name, used in (("axon_in_entries", self.axon_in_entries), ("axon_out_entries", self.axon_out_entries)):
+        for name, used in (
+            ("axon_in_entries", self.axon_in_entries),
+            ("axon_out_entries", self.axon_out_entries),
+        ):
             limit = getattr(core, name)
             out[name] = (used, None if limit is None else int(limit.value))
         return out

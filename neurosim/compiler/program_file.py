@@ -1,2 +1,234 @@
-def read_program(*a): ...
-def write_program(*a): ...
+"""The program file: a compiled program as HDF5, the contract between a compiler and the simulator.
+
+docs/program-format.md tells people the same, down to the last attribute.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodels import Chip
+from neurosim.compiler.program import MEMORIES, CoreSlice, Program
+from neurosim.compiler.program_checks import check_program
+from neurosim.compiler.program_fields import Fields, put_array, put_number, put_text
+from neurosim.compiler.program_network import read_network, write_network
+from neurosim.errors import ChipError, InputError, join_errors, suggest
+from neurosim.files import atomic_path
+from neurosim.network import Network
+
+SCHEMA = "neurosim.program/1"
+GROUPS = ("network", "chip", "cores", "neurons", "axons", "traffic")
+AXON_COLUMNS: dict[str, type[np.integer[Any]]] = {
+    "core": np.int32,
+    "encoding": np.int8,
+    "synops": np.int32,
+    "synops_nonzero": np.int32,
+    "words": np.int32,
+}
+LIBRARY_VERSIONS = ("v110", "v110")
+"""Bounds of the HDF5 format written: the same bytes under newer libraries, and checksums on metadata."""
+
+
+def write_program(program: Program, path: str | Path) -> None:
+    """Write `program` to `path`; equal programs give equal bytes.
+
+    Parameters
+    ----------
+    program
+        What to write.
+    path
+        The file; its folder must exist. A file that is there is replaced.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    with atomic_path(path) as part:
+        try:
+            with h5py.File(part, "w", libver=LIBRARY_VERSIONS) as file:
+                _write(file, program)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error}; free some space or choose another") from error
+
+
+def _write(file: h5py.File, program: Program) -> None:
+    put_text(file, "schema", SCHEMA)
+    put_number(file, "seed", program.seed)
+    write_network(file.create_group("network"), program.network)
+    put_array(file, "chip", np.array([json.dumps(program.chip.to_dict(), indent=1).encode("utf-8")]))
+    cores = file.create_group("cores")
+    put_array(cores, "slot", program.core_slot)
+    put_array(cores, "layer", program.core_layer.astype(np.int32))
+    put_array(cores, "box", np.array([_three_ranges(part) for part in program.slices], dtype=np.int64))
+    put_array(cores, "neuron_slots", np.array([part.neuron_slots for part in program.slices], dtype=np.int64))
+    for name in ("memory_words", "memory_bits", "axon_in_entries", "axon_out_entries"):
+        put_array(cores, name, getattr(program, name))
+    neurons = file.create_group("neurons")
+    put_array(neurons, "order", program.neuron_order)
+    put_array(neurons, "core_start", program.core_start)
+    axons = file.create_group("axons")
+    put_array(axons, "start", program.axon_start)
+    for name in AXON_COLUMNS:
+        put_array(axons, name, getattr(program, f"axon_{name}"))
+    put_array(file, "traffic", program.traffic)
+
+
+def _three_ranges(part: CoreSlice) -> tuple[tuple[int, int], ...]:
+    """Return the box of a slice with rows and columns, those of a vector being 0..1."""
+    return part.box if len(part.box) == 3 else (part.box[0], (0, 1), (0, 1))
+
+
+def read_program(path: str | Path) -> Program:
+    """Read a program file and check all that the simulator relies on.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    InputError
+        The file is missing, no HDF5, truncated, of another schema, or its parts do not fit each other,
+        the network or the chip. All errors are in the one message, those of form before those of content.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the path")
+    if not path.is_file():
+        raise InputError(f"{path}: is no file; give the program file itself")
+    errors: list[str] = []
+    try:
+        with h5py.File(path, "r") as file:
+            program = _read(Fields(file, "", errors, path.stat().st_size))
+    # What h5py raises depends on where in the file the damage lies.
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
+        raise InputError(
+            f"{path}: cannot be read as HDF5 ({error}); it may be truncated or damaged: write it again"
+        ) from error
+    if program is not None and not errors:
+        errors = check_program(program)
+    if program is None or errors:
+        raise InputError(join_errors(str(path), errors))
+    return program
+
+
+def _read(root: Fields) -> Program | None:
+    if not _is_schema(root):
+        return None
+    root.only(GROUPS, ("schema", "seed"))
+    seed = root.integer("seed", 0)
+    inner = root.inner("network")
+    network = None if inner is None else read_network(inner)
+    chip = _read_chip(root)
+    neurons = None if network is None else network.size
+    count = _core_count(root)
+    arrays = {
+        **_read_cores(root, count),
+        **_read_neurons(root, neurons, count),
+        **_read_axons(root, neurons),
+        "traffic": root.array("traffic", np.int64, (count, count)),
+    }
+    if root.errors or network is None or chip is None or seed is None:
+        return None
+    slices = _slices(network, arrays.pop("layer"), arrays.pop("box"), arrays.pop("neuron_slots"))
+    return Program(network=network, chip=chip, seed=seed, slices=slices, **arrays)
+
+
+def _is_schema(root: Fields) -> bool:
+    if "schema" not in root.group.attrs:
+        root.attribute_error("schema", f'is missing, so it is no program file; one has schema "{SCHEMA}"')
+        return False
+    schema = root.text("schema")
+    if schema is not None and schema != SCHEMA:
+        near = suggest(schema, (SCHEMA,))
+        root.attribute_error("schema", f'is "{schema}"{near}; this version reads "{SCHEMA}": compile again')
+    return schema == SCHEMA
+
+
+def _read_chip(root: Fields) -> Chip | None:
+    text = root.long_text("chip")
+    if text is None:
+        return None
+    try:
+        plain = json.loads(text)
+        if not isinstance(plain, dict):
+            raise ValueError("is no table")
+        return Chip.from_dict(plain)
+    except ChipError as error:
+        root.errors.append(str(error))
+    except (ValueError, RecursionError) as error:
+        root.error("chip", f"is not JSON of a chip: {error}")
+    return None
+
+
+def _core_count(root: Fields) -> int | None:
+    cores = root.group.get("cores")
+    count = None if not isinstance(cores, h5py.Group) else Fields(cores, "", [], 0).length("slot")
+    if count == 0:
+        root.error("cores/slot", "holds no cores; give at least one")
+    return count
+
+
+def _read_cores(root: Fields, count: int | None) -> dict[str, Any]:
+    part = root.inner("cores")
+    if part is None:
+        return {}
+    memories = (count, len(MEMORIES))
+    forms: dict[str, tuple[type[np.integer[Any]], tuple[int | None, ...]]] = {
+        "slot": (np.int32, (count,)),
+        "layer": (np.int32, (count,)),
+        "box": (np.int64, (count, 3, 2)),
+        "neuron_slots": (np.int64, (count,)),
+        "memory_words": (np.int64, memories),
+        "memory_bits": (np.int64, memories),
+        "axon_in_entries": (np.int64, (count,)),
+        "axon_out_entries": (np.int64, (count,)),
+    }
+    part.only(forms)
+    arrays = {name: part.array(name, dtype, shape) for name, (dtype, shape) in forms.items()}
+    arrays["core_slot"] = arrays.pop("slot")
+    return arrays
+
+
+def _read_neurons(root: Fields, neurons: int | None, count: int | None) -> dict[str, Any]:
+    part = root.inner("neurons")
+    if part is None:
+        return {}
+    part.only(("order", "core_start"))
+    return {
+        "neuron_order": part.array("order", np.int32, (neurons,)),
+        "core_start": part.array("core_start", np.int64, (None if count is None else count + 1,)),
+    }
+
+
+def _read_axons(root: Fields, neurons: int | None) -> dict[str, Any]:
+    part = root.inner("axons")
+    if part is None:
+        return {}
+    part.only(("start", *AXON_COLUMNS))
+    rows = part.length("core")
+    arrays = {"axon_start": part.array("start", np.int64, (None if neurons is None else neurons + 1,))}
+    for name, dtype in AXON_COLUMNS.items():
+        arrays[f"axon_{name}"] = part.array(name, dtype, (rows,))
+    return arrays
+
+
+def _slices(
+    network: Network, layer: NDArray[np.int32], box: NDArray[np.int64], slots: NDArray[np.int64]
+) -> tuple[CoreSlice, ...]:
+    """Return the slices; those of a vector keep one range, where the other two are what they must be."""
+    slices = []
+    for number, ranges, taken in zip(layer.tolist(), box.tolist(), slots.tolist(), strict=True):
+        whole = tuple((low, high) for low, high in ranges)
+        vector = 0 <= number < len(network.layers) and len(network.layers[number].shape) == 1
+        used = whole[:1] if vector and whole[1:] == ((0, 1), (0, 1)) else whole
+        slices.append(CoreSlice(number, used, taken))
+    return tuple(slices)

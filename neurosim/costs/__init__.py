@@ -4,4 +4,13 @@ from neurosim.costs.energy import PROVENANCE, EnergyTerm, Interval
 from neurosim.costs.result import Energy, MemoryTraffic, Result
 from neurosim.costs.window import Window, find_window
 
-__all__ = ["PROVENANCE", "Energy", "EnergyTerm", "Interval", "MemoryTraffic", "Result", "Window", "find_window"]
+__all__ = [
+    "PROVENANCE",
+    "Energy",
+    "EnergyTerm",
+    "Interval",
+    "MemoryTraffic",
+    "Result",
+    "Window",
+    "find_window",
+]

@@ -27,7 +27,11 @@ def audit_counts(run: RunCounts) -> None:
         if left != right:
             errors.append(f"{law}: {left} against {right}")
 
-    equal("packets sent by cores = packets booked to layers", int(cores[CoreCount.PACKETS_OUT]), int(sums[c.PACKETS]))
+    equal(
+        "packets sent by cores = packets booked to layers",
+        int(cores[CoreCount.PACKETS_OUT]),
+        int(sums[c.PACKETS]),
+    )
     equal("packets sent = packets received", int(cores[CoreCount.PACKETS_OUT]), int(cores[CoreCount.PACKETS_IN]))
     charged = int(sums[[c.CHARGED_DENSE, c.CHARGED_SPARSE, c.CHARGED_CONV]].sum())
     equal("synops charged to layers = synops done by cores", charged, int(cores[CoreCount.SYNOPS_CHARGED]))

@@ -47,9 +47,17 @@ def energy_constants(chip: Chip) -> tuple[Constant, ...]:
     neuron, kinds = core.neuron, core.encodings
     c = LayerCount
     return (
-        Constant("core.neuron.update_active_energy", neuron.update_active_energy, (c.UPDATES_ACTIVE,), "neuron_state"),
         Constant(
-            "core.neuron.update_inactive_energy", neuron.update_inactive_energy, (c.UPDATES_INACTIVE,), "neuron_state"
+            "core.neuron.update_active_energy",
+            neuron.update_active_energy,
+            (c.UPDATES_ACTIVE,),
+            "neuron_state",
+        ),
+        Constant(
+            "core.neuron.update_inactive_energy",
+            neuron.update_inactive_energy,
+            (c.UPDATES_INACTIVE,),
+            "neuron_state",
         ),
         Constant("core.neuron.send_energy", neuron.send_energy, (c.MESSAGES,), stateful=True),
         Constant("core.axon_out.energy", core.axon_out.energy, (c.PACKETS,), "axon_out"),
@@ -113,7 +121,9 @@ class EnergyTerm:
     memory: str | None
 
 
-def dynamic_terms(chip: Chip, counts: NDArray[np.int64], stateful: NDArray[np.bool_], per: float) -> tuple[EnergyTerm, ...]:
+def dynamic_terms(
+    chip: Chip, counts: NDArray[np.int64], stateful: NDArray[np.bool_], per: float
+) -> tuple[EnergyTerm, ...]:
     """Return the energy of what happened.
 
     Parameters

@@ -54,7 +54,8 @@ class Energy:
     @property
     def layer_dynamic_j(self) -> NDArray[np.float64]:
         """Dynamic energy of each layer, float64 (layers,)."""
-        return np.sum([term.layer_energy_j for term in self.terms], axis=0)
+        total: NDArray[np.float64] = np.sum([term.layer_energy_j for term in self.terms], axis=0)
+        return total
 
     @property
     def provenance(self) -> dict[str, float]:
@@ -127,6 +128,7 @@ class Result:
         self.program: Program = counts.program
         self.network, self.chip = counts.program.network, counts.program.chip
         self.window: Window = find_window(self.network, counts.timesteps, frames, steps_per_inference)
+        self.frames = frames
         self.notes = notes
         audit_counts(counts)
         self._audit_energy()
@@ -135,7 +137,11 @@ class Result:
         energy = self.energy_run
         total = energy.total_j.value
         audit_sum("energy of the run by layer", total, [*energy.layer_dynamic_j.tolist(), energy.static_j.value])
-        audit_sum("energy of the run by term", total, [*(t.energy_j.value for t in energy.terms), energy.static_j.value])
+        audit_sum(
+            "energy of the run by term",
+            total,
+            [*(t.energy_j.value for t in energy.terms), energy.static_j.value],
+        )
 
     @property
     def timesteps(self) -> int:
@@ -181,32 +187,43 @@ class Result:
 
     @property
     def latency_inference_s(self) -> float | None:
-        """Mean time from the start of an inference's first timestep to the end of the one that completes its
-        answer, in s."""
+        """Mean time in s from the start of an inference to its answer.
+
+        From the start of its first timestep to the end of the one that completes its answer, over the
+        steady inferences whose timesteps all have every layer at work on a steady one. The others share
+        timesteps with the start-up, or have none behind them. Where a run is too short for any such, all
+        steady ones count.
+        """
         window = self.window
         if not window.steady:
             return None
         ends = np.concatenate(([0], np.cumsum(self.counts.duration_ps)))
         k, reach = window.steps_per_inference, window.startup_timesteps
         first = np.arange(1, window.inferences) * k
+        full = first[(first >= window.time_start) & (first + reach <= window.time_stop)]
+        first = full if full.size else first
         return float((ends[first + reach] - ends[first]).mean()) * PICO
 
     @property
     def throughput_inferences_per_s(self) -> float | None:
-        """Inferences per second with the pipeline full: a new one enters every K timesteps."""
+        """Inferences per second with the pipeline full: a new one enters every K timesteps.
+
+        None where the run holds no steady inference, or where the chip's constants let one take no time.
+        """
         mean = self.timestep_mean_s
-        return None if mean is None else 1.0 / (mean * self.window.steps_per_inference)
+        return None if not mean else 1.0 / (mean * self.window.steps_per_inference)
 
     def layer_total(self, count: LayerCount) -> IntArray:
         """Return one count of each layer over all timesteps, int64 (layers,)."""
-        return self.counts.layer_counts[:, :, count].sum(axis=0)
+        total: IntArray = self.counts.layer_counts[:, :, count].sum(axis=0)
+        return total
 
     @property
     def peak_link_utilisation(self) -> float:
         """Busy share of the busiest link between routers, over the run."""
         flits = self.counts.link_flits[:, :4]
         total = float(self.counts.duration_ps.sum())
-        return float(flits.max()) * int(self.chip.network.link_interval.value) / total if flits.size else 0.0
+        return float(flits.max()) * int(self.chip.network.link_interval.value) / total if total else 0.0
 
     @cached_property
     def memories(self) -> tuple[MemoryTraffic, ...]:
@@ -226,7 +243,10 @@ class Result:
         entry_out = -(-int(core.axon_out_entry_bits.value) // words["axon_out"])
         accesses = {
             "synapse": (int(sums[:, c.SYNAPSE_WORDS].sum()), 0),
-            "neuron_state": (int(sums[:, c.STATE_WORDS_READ].sum()), int(sums[:, c.STATE_WORDS_WRITTEN].sum())),
+            "neuron_state": (
+                int(sums[:, c.STATE_WORDS_READ].sum()),
+                int(sums[:, c.STATE_WORDS_WRITTEN].sum()),
+            ),
             "accumulator": (synops + swept, synops + swept),
             "axon_in": (packets * entry_in, 0),
             "axon_out": (packets * entry_out, 0),

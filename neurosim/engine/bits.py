@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
-from numba.core import types
+from numba.core import config, types
 from numba.extending import intrinsic
 
 
@@ -24,5 +23,5 @@ def _lowest_bit_compiled(typing_context: Any, bits: Any) -> Any:
     return types.int64(types.int64), generate
 
 
-lowest_bit = _lowest_bit_plain if nb.config.DISABLE_JIT else _lowest_bit_compiled
+lowest_bit: Any = _lowest_bit_plain if vars(config)["DISABLE_JIT"] else _lowest_bit_compiled
 """Position of the lowest set bit of a positive int64; works compiled and, with the compiler off, plain."""

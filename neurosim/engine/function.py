@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler.axons import source_neurons
-from neurosim.engine import function_kernels as kernels
+from neurosim.engine import function_kernels
 from neurosim.errors import InputError
 from neurosim.network import (
     Connection,
@@ -29,6 +29,7 @@ from neurosim.network.units import spread
 
 IntArray = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)
+kernels: Any = function_kernels
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class _LayerState:
         elif isinstance(unit, CubaLif):
             self.bias = spread(unit.bias, layer.shape)
 
-    def update(self, timestep: int, frame: IntArray | None, neuron: IntArray, value: IntArray, active: Any) -> int:
+    def update(self, timestep: int, frame: IntArray | None, neuron: IntArray, value: IntArray, active: Any) -> Any:
         unit, state, a = self.layer.unit, self.state, self.activation
         given = self.no_frame if frame is None else frame
         out = (self.first, neuron, value, active)
@@ -180,7 +181,7 @@ class _ConnectionState:
         bits = self.connection.accumulator_bits or 0
         kernels.collect(slot, channels, positions, bits, self.transform.divisor, activation)
 
-    def deliver(self, timestep: int, source: IntArray, value: IntArray) -> int:
+    def deliver(self, timestep: int, source: IntArray, value: IntArray) -> Any:
         """Add the messages' synapses to the slots of later timesteps; return the synops."""
         if self.delays is None:
             slot = self.slots[(timestep + 1) % len(self.slots)]
@@ -228,10 +229,13 @@ class FunctionRun:
         takes = {layer.name: layer for layer in self.network.inputs}
         for name, values in frames.items():
             if name not in takes:
-                raise InputError(f'frames for layer "{name}": it takes none; input layers: {", ".join(takes) or "none"}')
+                raise InputError(
+                    f'frames for layer "{name}": it takes none; input layers: {", ".join(takes) or "none"}'
+                )
             if values.ndim != 2 or values.shape[1] != takes[name].size or not len(values):
                 raise InputError(
-                    f'frames for layer "{name}" have shape {values.shape}; give (frames, {takes[name].size}), at least 1'
+                    f'frames for layer "{name}" have shape {values.shape}; '
+                    f"give (frames, {takes[name].size}), at least 1"
                 )
             if values.dtype.kind not in "iub":
                 raise InputError(f'frames for layer "{name}" are {values.dtype}; give integers in the network\'s units')

@@ -14,8 +14,11 @@ MAX_VOLTAGE = (1 << 23) - 1
 
 @nb.njit(cache=True, nogil=True)
 def collect(slot, channels, positions, bits, divisor, activation):
-    """Move the sums of one timestep from `slot` (positions x channels) into `activation` (channels x
-    positions), wrapped to `bits` (0: exact) and divided rounding down; clear the slot."""
+    """Move the sums of one timestep from `slot` into `activation`, and clear the slot.
+
+    `slot` is positions x channels, `activation` channels x positions; sums are wrapped to `bits` (0: exact)
+    and divided rounding down.
+    """
     half = np.int64(1) << np.int64(max(bits - 1, 0))
     mask = (half << 1) - 1
     at = 0
@@ -81,7 +84,19 @@ def update_sigma(activation, sigma, first, neuron, value, active):
 
 @nb.njit(cache=True, nogil=True)
 def update_sigma_delta(
-    activation, sigma, held, error, bias, threshold, message_shift, corrected, cum_error, first, neuron, value, active
+    activation,
+    sigma,
+    held,
+    error,
+    bias,
+    threshold,
+    message_shift,
+    corrected,
+    cum_error,
+    first,
+    neuron,
+    value,
+    active,
 ):
     """Step of `SigmaDelta`, `bias` already shifted; return the number of messages."""
     sent = 0
@@ -291,8 +306,10 @@ def deliver_conv_delayed(
     timestep,
     slots,
 ):
-    """As `deliver_conv` with delays, each array empty where there is none; `neuron` is in slot order
-    (positions x channels), `synapse` in the order of `weights`."""
+    """As `deliver_conv` with delays, each array empty where there is none.
+
+    `neuron` is in slot order (positions x channels), `synapse` in the order of `weights`.
+    """
     synops = 0
     depth, reach, area = slots.shape[0], weights.shape[3], height * width
     for m in range(source.size):

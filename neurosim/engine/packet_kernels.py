@@ -5,7 +5,16 @@ from __future__ import annotations
 import numba as nb
 
 # Columns of the layer counts; the same numbers as `LayerCount`, as plain integers for the compiler.
-MESSAGES, UPDATES_ACTIVE, UPDATES_INACTIVE, PACKETS, FLITS, HOPS, FLIT_HOPS_X, FLIT_HOPS_Y = 0, 3, 4, 5, 6, 7, 8, 9
+MESSAGES, UPDATES_ACTIVE, UPDATES_INACTIVE, PACKETS, FLITS, HOPS, FLIT_HOPS_X, FLIT_HOPS_Y = (
+    0,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+)
 CHARGED, SYNAPSE_WORDS, STATE_READ, STATE_WRITTEN, LARGEST = 10, 13, 14, 15, 16
 
 # Columns of the core counts; the same numbers as `CoreCount`.

@@ -75,7 +75,8 @@ def audit_synops(network: Network, activity: StepActivity) -> None:
     for layer, met, due in zip(network.layers, activity.synops, expected, strict=True):
         if met != due:
             raise AuditError(
-                f"timestep {activity.timestep}, layer {layer.name}: {met} synops were done, its messages' fan-outs are {due}"
+                f"timestep {activity.timestep}, layer {layer.name}: {met} synops were done, "
+                f"the fan-outs of its messages are {due}"
             )
 
 
@@ -131,5 +132,15 @@ def run_program(
         if progress is not None:
             progress(step + 1)
     return RunCounts(
-        program, layer_counts, time.core_counts, time.link_flits, *spans, time.barrier_ps, outputs, tuple(kept)
+        program,
+        layer_counts,
+        time.core_counts,
+        time.link_flits,
+        spans[0],
+        spans[1],
+        spans[2],
+        spans[3],
+        time.barrier_ps,
+        outputs,
+        tuple(kept),
     )

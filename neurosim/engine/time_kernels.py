@@ -265,16 +265,24 @@ def time_step(
             way[c, r] = core_port[c] if core_router[c] == r else route[r, core_router[c]]
 
     # Receiving and sending sides of the cores.
-    eject_free = np.full(cores * eject_slots, -NEVER, dtype=np.int64)
-    eject_next = np.zeros(cores, dtype=np.int64)
+    # A queue longer than what passes through it in this timestep is never full, so it is cut to that.
+    eject_first = np.zeros(cores + 1, dtype=np.int64)
+    queue_first = np.zeros(cores + 1, dtype=np.int64)
+    for p in range(destination.size):
+        eject_first[destination[p] + 1] += flits[p]
+    for c in range(cores):
+        eject_first[c + 1] = eject_first[c] + min(eject_first[c + 1], eject_slots)
+        queue_first[c + 1] = queue_first[c] + min(core_first[c + 1] - core_first[c], inject_queue)
+    eject_free = np.full(eject_first[cores], -NEVER, dtype=np.int64)
+    eject_next = eject_first[:-1].copy()
     stage = np.zeros((cores, 4), dtype=np.int64)
     ring = np.zeros((cores, 2, stage_queue), dtype=np.int64)
     sending = core_first[:-1].copy()
     sent_flits = np.zeros(cores, dtype=np.int64)
     ready = np.zeros(cores, dtype=np.int64)
     source_free = np.zeros(cores, dtype=np.int64)
-    queue_next = np.zeros(cores, dtype=np.int64)
-    left_queue = np.full(cores * inject_queue, -NEVER, dtype=np.int64)
+    queue_next = queue_first[:-1].copy()
+    left_queue = np.full(queue_first[cores], -NEVER, dtype=np.int64)
     for c in range(cores):
         if core_first[c] < core_first[c + 1]:
             ready[c] = work[core_first[c]]
@@ -334,9 +342,8 @@ def time_step(
                 source_free[c] = now + inject_interval
                 again = source_free[c]
                 if tail:
-                    place = c * inject_queue + queue_next[c]
-                    left_queue[place] = now
-                    queue_next[c] = queue_next[c] + 1 if queue_next[c] + 1 < inject_queue else 0
+                    left_queue[queue_next[c]] = now
+                    queue_next[c] = queue_next[c] + 1 if queue_next[c] + 1 < queue_first[c + 1] else queue_first[c]
                     sent_flits[c] = 0
                     p += 1
                     sending[c] = p
@@ -344,7 +351,7 @@ def time_step(
                         counters[c, CORE_SWEEP_END] = ready[c] + tail_work[c]
                         continue
                     done = ready[c] + work[p]
-                    ready[c] = max(done, left_queue[c * inject_queue + queue_next[c]])
+                    ready[c] = max(done, left_queue[queue_next[c]])
                     counters[c, CORE_STALL] += ready[c] - done
                     again = max(ready[c], again)
                 _schedule(component, again, now, shift, wake, after, before, far, head, occupied)
@@ -384,7 +391,7 @@ def time_step(
                 core = ejects[out]
                 to = leads[out]
                 if core >= 0:
-                    slot = core * eject_slots + eject_next[core]
+                    slot = eject_next[core]
                     free = eject_free[slot] + eject_credit
                 else:
                     if count[to] == buffer_flits:
@@ -407,7 +414,16 @@ def time_step(
                 if sender_waits[source]:
                     sender_waits[source] = False
                     _schedule(
-                        upstream[source], now + returns[source], now, shift, wake, after, before, far, head, occupied
+                        upstream[source],
+                        now + returns[source],
+                        now,
+                        shift,
+                        wake,
+                        after,
+                        before,
+                        far,
+                        head,
+                        occupied,
                     )
                 passed[out] += 1
                 output_free[out] = now + spaces[out]
@@ -423,7 +439,7 @@ def time_step(
                     again = min(again, output_free[out])
                 when = now + takes[out]
                 if core >= 0:
-                    eject_next[core] = eject_next[core] + 1 if eject_next[core] + 1 < eject_slots else 0
+                    eject_next[core] = slot + 1 if slot + 1 < eject_first[core + 1] else eject_first[core]
                     eject_free[slot] = when
                     if flit & 1:
                         arrived[p] = when

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import gcd
 
 import numpy as np
@@ -167,7 +168,7 @@ class TimeRun:
         # Layers whose messages go through the network; the others are read out by the host.
         offsets = network.offsets
         fan_out = network.fan_out[0]
-        self.layer_sends = [bool(fan_out[a:b].any()) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+        self.layer_sends = [bool(fan_out[a:b].any()) for a, b in pairwise(offsets)]
 
     def _check_width(self, activity: StepActivity) -> None:
         payload = self.program.chip.network.payload.value

@@ -115,7 +115,7 @@ def _read_layers(file: h5py.File, reader: LayerReader) -> None:
     if not numbers:
         reader.errors.append("layer holds no layers; give at least one")
     elif set(root) != set(numbers):
-        found = ", ".join(sorted(root)[:20])
+        found = ", ".join(sorted(map(str, root))[:20])
         reader.errors.append(f"layer holds {found}; number the layers 0, 1, 2, ... without gaps")
     else:
         for number, key in enumerate(numbers):

@@ -16,6 +16,10 @@ IntArray = NDArray[np.int32]
 
 MAX_VALUES = 1 << 28
 """Largest dataset that is read, in values: keeps a wrong shape from asking for all memory."""
+MAX_COMPRESSION = 1100
+"""Largest ratio of a dataset's size to its stored bytes; deflate, the usual filter, reaches 1032."""
+MAX_TEXT = 1000
+"""Longest text that is read, in bytes."""
 MAX_EXTENT = (1 << 31) - 1
 """Neurons are numbered with 32 bits, so no layer has more."""
 
@@ -62,7 +66,8 @@ class Fields:
 
     def only(self, known: Collection[str]) -> None:
         """Report every entry that is not in `known`."""
-        for key in self.group:
+        # A name that is no text comes as bytes.
+        for key in map(str, self.group):
             if key not in known:
                 self.error(
                     key,
@@ -81,6 +86,11 @@ class Fields:
         if dataset.shape is None:
             self.error(key, "is empty; it must hold values")
             return None
+        try:
+            _ = dataset.dtype
+        except TypeError as error:
+            self.error(key, f"has a type that cannot be read ({error}); write the file again")
+            return None
         return dataset
 
     def text(self, key: str) -> str | None:
@@ -88,12 +98,12 @@ class Fields:
         dataset = self._dataset(key)
         if dataset is None:
             return None
-        if (
-            dataset.size != 1
-            or dataset.dtype.kind not in "SO"
-            or h5py.check_string_dtype(dataset.dtype) is None
-        ):
+        if dataset.size != 1 or dataset.dtype.kind not in "SO" or h5py.check_string_dtype(dataset.dtype) is None:
             self.error(key, f"has shape {dataset.shape} and dtype {dataset.dtype}; it must be one text")
+            return None
+        length = _promised_length(dataset)
+        if length > MAX_TEXT:
+            self.error(key, f"promises a text of {length} bytes; the limit is {MAX_TEXT}: write the file again")
             return None
         value: Any = np.asarray(dataset[()], dtype=object).ravel()[0]
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
@@ -108,8 +118,9 @@ class Fields:
                 f"has shape {dataset.shape}; the limit is {MAX_VALUES} values: split the layer",
             )
             return None
-        if dataset.size and not dataset.id.get_storage_size():
-            self.error(key, f"has shape {dataset.shape} but no stored values; write the file again")
+        stored = dataset.id.get_storage_size()
+        if dataset.size * dataset.dtype.itemsize > MAX_COMPRESSION * stored:
+            self.error(key, f"has shape {dataset.shape} but {stored} stored bytes; write the file again")
             return None
         return np.asarray(dataset[()])
 
@@ -142,14 +153,16 @@ class Fields:
         if stored is None:
             return None
         # NaN compares false, so it counts as wrong here like any fraction.
-        wrong = ~((stored >= low) & (stored <= high) & (stored == np.rint(stored)))
+        with np.errstate(invalid="ignore"):
+            wrong = ~((stored >= low) & (stored <= high) & (stored == np.rint(stored)))
         count = int(np.count_nonzero(wrong))
         if count:
             place = tuple(int(i) for i in np.argwhere(wrong)[0])
             index = f"[{', '.join(map(str, place))}]" if place else ""
             more = f" (and {count - 1} more like it)" if count > 1 else ""
             self.error(
-                f"{key}{index}", f"is {stored[place]}{more}; integers in {low}..{high} are allowed: {way_out}"
+                f"{key}{index}",
+                f"is {stored[place]!s}{more}; integers in {low}..{high} are allowed: {way_out}",
             )
             return None
         return stored.astype(np.int32)
@@ -161,9 +174,7 @@ class Fields:
             return None
         if dataset.ndim > 1 or dataset.size not in lengths:
             wanted = " or ".join(map(str, sorted(lengths)))
-            self.error(
-                key, f"has shape {dataset.shape}; it must hold {wanted} integer{'s' * (set(lengths) != {1})}"
-            )
+            self.error(key, f"has shape {dataset.shape}; it must hold {wanted} integer{'s' * (set(lengths) != {1})}")
             return None
         stored = self._read(dataset, key, "iufb")
         if stored is None:
@@ -208,3 +219,20 @@ class Fields:
             found = found * len(wanted)
         if found != wanted:
             self.error(key, f"is {list(found)}, but {what} {list(wanted)}; correct one of them")
+
+
+def _promised_length(dataset: h5py.Dataset) -> int:
+    """Return the length in bytes that a dataset of one text promises.
+
+    HDF5 allocates what a text of variable length promises before it looks for the text, and a damaged
+    file can promise 4 GiB. Such a text is stored as its length in 4 bytes, then where it is.
+    """
+    fixed = h5py.check_string_dtype(dataset.dtype).length
+    if fixed is not None:
+        return int(fixed)
+    offset = dataset.id.get_offset()
+    if offset is None:  # Inside the header, or in chunks: where the length is, cannot be asked.
+        return 0
+    with open(dataset.file.filename, "rb") as file:
+        file.seek(offset)
+        return int.from_bytes(file.read(4), "little")

@@ -96,8 +96,7 @@ class LayerReader:
             )
         else:
             problem = (
-                f"which is not known{suggest(kind, (*LAYER_KEYS, *REFUSED_LAYERS))}; "
-                f"supported: {', '.join(LAYER_KEYS)}"
+                f"which is not known{suggest(kind, (*LAYER_KEYS, *REFUSED_LAYERS))}; supported: {', '.join(LAYER_KEYS)}"
             )
         fields.error("type", f'is "{kind}", {problem}')
 
@@ -156,18 +155,14 @@ class LayerReader:
             if weights.ndim == 5 and weights.shape[4] == 1:
                 weights = weights[..., 0]
             if weights.ndim != 4 or 0 in weights.shape:
-                fields.error(
-                    "weight", f"has shape {weights.shape}; give (C_out, C_in / groups, rows, columns)"
-                )
+                fields.error("weight", f"has shape {weights.shape}; give (C_out, C_in / groups, rows, columns)")
                 weights = None
         source, self._shape = self._shape, shape
         if not (shape and stride and padding and dilation and groups) or weights is None:
             return None
         fields.agree("kernelSize", weights.shape[2:], "the kernels of weight are")
         fields.agree("outChannels", weights.shape[0], "the output channels of weight are")
-        fields.agree(
-            "inChannels", weights.shape[1] * groups, "the input channels of weight, times groups, are"
-        )
+        fields.agree("inChannels", weights.shape[1] * groups, "the input channels of weight, times groups, are")
         if not number:
             if stride != (1, 1):
                 fields.error(
@@ -181,9 +176,7 @@ class LayerReader:
         if source is None:
             return None
         if len(source) != 3 or self._flattened:
-            fields.error(
-                "type", 'is "conv", but the layer before has no rows and columns; put it before the flatten'
-            )
+            fields.error("type", 'is "conv", but the layer before has no rows and columns; put it before the flatten')
             return None
         try:
             transform = Conv2d(weights, source, stride, padding, dilation, groups)
@@ -204,9 +197,7 @@ class LayerReader:
             self._implicit_input(fields, source)
         if self.layers:
             before = self.layers[-1].name
-            self.connections.append(
-                Connection((before,), name, transform, accumulator_bits=CONV_ACCUMULATOR_BITS)
-            )
+            self.connections.append(Connection((before,), name, transform, accumulator_bits=CONV_ACCUMULATOR_BITS))
         return Layer(name, shape, unit)
 
     def _dense(self, number: int, fields: Fields, recurrent: bool) -> Layer | None:
@@ -246,9 +237,7 @@ class LayerReader:
                 f"{math.prod(source)} neurons; correct one of them",
             )
         elif math.prod(source[1:]) > 1 and not self._flattened:
-            fields.error(
-                "type", f'is "dense" after a layer of shape {list(source)}; put a flatten between them'
-            )
+            fields.error("type", f'is "dense" after a layer of shape {list(source)}; put a flatten between them')
         if unit is None:
             return None
         if self.layers:
@@ -268,10 +257,8 @@ class LayerReader:
 
     def _weights(self, fields: Fields, key: str) -> IntArray | None:
         if key in fields and isinstance(fields.group[key], h5py.Group):
-            parts = ", ".join(fields.group[key])
-            fields.error(
-                key, f"is a group of {parts}: complex weights are not supported; train with real ones"
-            )
+            parts = ", ".join(map(str, fields.group[key]))
+            fields.error(key, f"is a group of {parts}: complex weights are not supported; train with real ones")
             return None
         way_out = "quantise to 8 bits in units of 1/64, as lava-dl's export does"
         return fields.values(key, LOWEST_WEIGHT, HIGHEST_WEIGHT, way_out)

@@ -108,9 +108,7 @@ def read_unit(
     if kind not in NEURON_KEYS:
         refused = kind in REFUSED_NEURONS or kind.startswith("ADRF")
         state = "supported" if refused else "known" + suggest(kind, NEURON_KEYS)
-        neuron.error(
-            "type", f'is "{kind}", which is not {state}; train with {", ".join(NEURON_KEYS)} neurons'
-        )
+        neuron.error("type", f'is "{kind}", which is not {state}; train with {", ".join(NEURON_KEYS)} neurons')
         return None
     neuron.only(NEURON_KEYS[kind])
     highest = HIGHEST_SDNN_MANTISSA if kind == "SDNN" else HIGHEST_CUBA_MANTISSA
@@ -129,26 +127,18 @@ def _bias(layer: Fields, shape: tuple[int, ...] | None, highest: int) -> IntArra
     # One a channel of a convolution; one a neuron, or one for all, of a dense layer.
     wanted = [shape[0]] if len(shape) == 3 else sorted({1, shape[0]})
     if bias.size not in wanted:
-        layer.error(
-            "bias", f"has {bias.size} values; a layer {list(shape)} takes {' or '.join(map(str, wanted))}"
-        )
+        layer.error("bias", f"has {bias.size} values; a layer {list(shape)} takes {' or '.join(map(str, wanted))}")
         return None
     return bias.ravel().astype(np.int64)
 
 
-def _sdnn(
-    neuron: Fields, bias: IntArray | None, highest: int, options: NetxOptions, is_input: bool
-) -> Unit | None:
+def _sdnn(neuron: Fields, bias: IntArray | None, highest: int, options: NetxOptions, is_input: bool) -> Unit | None:
     activation = neuron.text("activation") if "activation" in neuron else "relu"
     if activation not in (None, "relu"):
-        neuron.error(
-            "activation", f'is "{activation}"{suggest(str(activation), ("relu",))}; relu alone is supported'
-        )
+        neuron.error("activation", f'is "{activation}"{suggest(str(activation), ("relu",))}; relu alone is supported')
     if "sigma_output" in neuron and not is_input:
         if bias is not None and bias.any():
-            neuron.error(
-                "sigma_output", "stands in a layer with a bias, which a sigma output lacks; remove the bias"
-            )
+            neuron.error("sigma_output", "stands in a layer with a bias, which a sigma output lacks; remove the bias")
         return Sigma()
     mantissa = neuron.integer("vThMant", 0, highest)
     if mantissa is None or bias is None:

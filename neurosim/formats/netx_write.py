@@ -86,12 +86,7 @@ def _chain(network: Network, errors: list[str]) -> list[_Step]:
         feeds = [c for c in network.connections if c.target == layer.name]
         forward = [c for c in feeds if c.sources == (source.name,)]
         recurrent = [c for c in feeds if c.sources == (layer.name,)]
-        if (
-            len(forward) != 1
-            or len(recurrent) > 1
-            or len(feeds) > 2
-            or len(feeds) != len(forward + recurrent)
-        ):
+        if len(forward) != 1 or len(recurrent) > 1 or len(feeds) > 2 or len(feeds) != len(forward + recurrent):
             fed = ", ".join(c.label for c in feeds) or "nothing"
             errors.append(
                 f"layer {layer.name} is fed by {fed}; the format holds one connection from the layer before "

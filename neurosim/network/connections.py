@@ -43,9 +43,7 @@ class Delay:
         object.__setattr__(self, "values", values)
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Delay) and self.kind == other.kind and np.array_equal(self.values, other.values)
-        )
+        return isinstance(other, Delay) and self.kind == other.kind and np.array_equal(self.values, other.values)
 
     def __hash__(self) -> int:
         return hash(self.kind)

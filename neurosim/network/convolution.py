@@ -70,13 +70,9 @@ class Conv2d(Transform):
         self.dilation = _pair(dilation, "dilation", 1)
         self.groups = int(groups)
         if len(self.in_shape) != 3 or min(self.in_shape) < 1:
-            raise ModelError(
-                f"a convolution's input has shape {self.in_shape}; give (C, H, W), each 1 or more"
-            )
+            raise ModelError(f"a convolution's input has shape {self.in_shape}; give (C, H, W), each 1 or more")
         if self.weights.ndim != 4 or 0 in self.weights.shape:
-            raise ModelError(
-                f"convolution weights have shape {self.weights.shape}; give (C_out, C_in / groups, K, K)"
-            )
+            raise ModelError(f"convolution weights have shape {self.weights.shape}; give (C_out, C_in / groups, K, K)")
         out_channels, group_channels = self.weights.shape[:2]
         if self.groups < 1 or out_channels % self.groups or group_channels * self.groups != self.in_shape[0]:
             raise ModelError(
@@ -203,8 +199,7 @@ class Pool2d(Conv2d):
     def __init__(self, mode: str, kernel: Any, in_shape: Any, stride: Any = None, padding: Any = 0) -> None:
         if mode not in ("sum", "average"):
             raise ModelError(
-                f'pooling mode "{mode}" is not known; use "sum" or "average"'
-                + suggest(mode, ("sum", "average"))
+                f'pooling mode "{mode}" is not known; use "sum" or "average"' + suggest(mode, ("sum", "average"))
             )
         self.mode = mode
         self.kernel = _pair(kernel, "kernel", 1)

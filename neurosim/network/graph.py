@@ -62,9 +62,7 @@ class Network:
         reported at once.
     """
 
-    def __init__(
-        self, layers: Iterable[Layer], connections: Iterable[Connection], name: str = "network"
-    ) -> None:
+    def __init__(self, layers: Iterable[Layer], connections: Iterable[Connection], name: str = "network") -> None:
         self.name = name
         self.layers = tuple(layers)
         self.connections = tuple(connections)
@@ -84,9 +82,7 @@ class Network:
             twice = sorted({n for n in names if names.count(n) > 1})
             yield f"layer names used more than once: {', '.join(twice)}; name each layer differently"
         misshapen = [
-            layer
-            for layer in self.layers
-            if len(layer.shape) not in (1, 3) or any(int(v) < 1 for v in layer.shape)
+            layer for layer in self.layers if len(layer.shape) not in (1, 3) or any(int(v) < 1 for v in layer.shape)
         ]
         for layer in misshapen:
             yield f"layer {layer.name} has shape {layer.shape}; use (N,) or (C, H, W), each 1 or more"
@@ -212,9 +208,7 @@ class Network:
             graph.add_node(layer.name, shape=layer.shape, unit=layer.unit)
         for order, connection in enumerate(self.connections):
             for position, source in enumerate(connection.sources):
-                graph.add_edge(
-                    source, connection.target, connection=connection, order=order, position=position
-                )
+                graph.add_edge(source, connection.target, connection=connection, order=order, position=position)
         return graph
 
     @classmethod

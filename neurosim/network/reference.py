@@ -77,8 +77,7 @@ def run_reference(network: Network, frames: dict[str, IntArray], timesteps: int)
     states = {layer.name: layer.unit.initial_state(layer.size) for layer in network.layers}
     messages = {layer.name: np.zeros((timesteps, layer.size), dtype=np.int64) for layer in network.layers}
     pending = [
-        _Pending(c, np.zeros((c.longest_delay + 2, c.transform.out_size), dtype=np.int64))
-        for c in network.connections
+        _Pending(c, np.zeros((c.longest_delay + 2, c.transform.out_size), dtype=np.int64)) for c in network.connections
     ]
     for t in range(1, timesteps + 1):
         for layer in network.layers:
@@ -88,9 +87,7 @@ def run_reference(network: Network, frames: dict[str, IntArray], timesteps: int)
                     activation += item.take(t)
             given = frames.get(layer.name)
             frame = np.zeros(layer.size, dtype=np.int64) if given is None else given[min(t, len(given)) - 1]
-            messages[layer.name][t - 1] = layer.unit.step(
-                states[layer.name], activation, frame, layer.shape, t
-            )
+            messages[layer.name][t - 1] = layer.unit.step(states[layer.name], activation, frame, layer.shape, t)
         for item in pending:
             sent = [messages[name][t - 1] for name in item.connection.sources]
             item.add(t, np.concatenate(sent))

@@ -60,9 +60,7 @@ def as_weights(weights: Any, name: str) -> NDArray[np.int32]:
             raise ModelError(f"{name}{list(place)} is {values[place]!s}; weights must be finite integers")
         if (values != np.rint(values)).any():
             place = tuple(int(i) for i in np.argwhere(values != np.rint(values))[0])
-            raise ModelError(
-                f"{name}{list(place)} is {values[place]!s}; weights must be integers: quantise first"
-            )
+            raise ModelError(f"{name}{list(place)} is {values[place]!s}; weights must be integers: quantise first")
     elif values.dtype.kind not in "iub":
         raise ModelError(f"{name} has dtype {values.dtype}; weights must be real numbers holding integers")
     if values.size and max(abs(int(values.max())), abs(int(values.min()))) > MAX_WEIGHT:

@@ -91,13 +91,10 @@ class Sparse(Transform):
         if not ordered or starts[-1] != count:
             raise ModelError(f"row_start must rise from 0 to the number of synapses ({count})")
         if self.weights.shape != (count,):
-            raise ModelError(
-                f"{count} targets, but weights of shape {self.weights.shape}; give one a synapse"
-            )
+            raise ModelError(f"{count} targets, but weights of shape {self.weights.shape}; give one a synapse")
         if count and (self.targets.min() < 0 or self.targets.max() >= self._out_size):
             raise ModelError(
-                f"targets reach {self.targets.min()}..{self.targets.max()}; "
-                f"the layer has 0..{self._out_size - 1}"
+                f"targets reach {self.targets.min()}..{self.targets.max()}; the layer has 0..{self._out_size - 1}"
             )
         rows = np.repeat(np.arange(starts.size - 1), np.diff(starts))
         order = rows * self._out_size + self.targets
@@ -153,8 +150,7 @@ def transform_from_dict(values: dict[str, Any]) -> Transform:
     kind = rest.pop("kind", None)
     if kind not in TRANSFORMS:
         raise ModelError(
-            f'transform "{kind}" is not known; known: {", ".join(TRANSFORMS)}'
-            + suggest(str(kind), TRANSFORMS)
+            f'transform "{kind}" is not known; known: {", ".join(TRANSFORMS)}' + suggest(str(kind), TRANSFORMS)
         )
     try:
         return TRANSFORMS[kind](**rest)

@@ -343,9 +343,7 @@ def unit_from_dict(values: dict[str, Any]) -> Unit:
     rest = dict(values)
     kind = rest.pop("kind", None)
     if kind not in UNITS:
-        raise ModelError(
-            f'unit kind "{kind}" is not known; known: {", ".join(UNITS)}' + suggest(str(kind), UNITS)
-        )
+        raise ModelError(f'unit kind "{kind}" is not known; known: {", ".join(UNITS)}' + suggest(str(kind), UNITS))
     try:
         return UNITS[kind](**rest)
     except TypeError as error:

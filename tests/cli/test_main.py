@@ -27,9 +27,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, callback: Callable[[], object]) ->
 
 def test_help_names_every_command_and_loads_none() -> None:
     report = "import json, sys; print(json.dumps(list(sys.modules)), file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{HELP}; {report}"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", f"{HELP}; {report}"], capture_output=True, text=True, check=True)
     for name, text in cli.COMMANDS.items():
         assert f"  {name} " in done.stdout
         assert text in " ".join(done.stdout.split())
@@ -97,9 +95,7 @@ def test_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         cli.main(["info"])
 
 
-def test_interrupt_is_exit_code_130(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 

@@ -87,9 +87,7 @@ def synops(network: Network, layer: str, messages: NDArray[np.int64]) -> dict[st
 
 
 @pytest.mark.parametrize(("folder", "sequence", "rounding"), SDNN_RUNS, ids=lambda v: v or "only")
-def test_sigma_delta_messages_and_synops(
-    reference_data: Path, folder: str, sequence: str, rounding: str
-) -> None:
+def test_sigma_delta_messages_and_synops(reference_data: Path, folder: str, sequence: str, rounding: str) -> None:
     place = reference_data / folder
     prefix = f"_{sequence}" if sequence else ""
     network = read_netx(place / "network.net", rounding=rounding)
@@ -121,9 +119,7 @@ def test_sigma_delta_messages_and_synops(
 
 
 @pytest.mark.parametrize(("folder", "options", "timesteps"), CUBA_RUNS, ids=[r[0] for r in CUBA_RUNS])
-def test_cuba_spikes_and_synops(
-    reference_data: Path, folder: str, options: dict[str, int], timesteps: int
-) -> None:
+def test_cuba_spikes_and_synops(reference_data: Path, folder: str, options: dict[str, int], timesteps: int) -> None:
     place = reference_data / folder
     network = read_netx(place / "network.net", **options)
     arrays = load(place / "spikes.npz")

@@ -21,7 +21,9 @@ def chip_mesh(name: str) -> tuple[MeshModel, dict[str, int]]:
     return mesh_model(chip, slots, delays), delays
 
 
-def load(cores: int, packets: list[tuple[int, int, int]], flits: int = 1, read: int = 0, accumulate: int = 0) -> PacketLoad:
+def load(
+    cores: int, packets: list[tuple[int, int, int]], flits: int = 1, read: int = 0, accumulate: int = 0
+) -> PacketLoad:
     """Packets (source, destination, ticks of work before it), in the order of each source."""
     packets = sorted(packets, key=lambda packet: packet[0])
     source = np.array([p[0] for p in packets])

@@ -50,9 +50,7 @@ WAY_OUT = "write it with s, ms, us, ns or ps"
         ('"1 Ms"', '"1 Ms" is more than the limit of 1000 s'),
     ],
 )
-def test_a_wrong_time_names_file_key_line_value_and_way_out(
-    tmp_path: Path, value: str, complaint: str
-) -> None:
+def test_a_wrong_time_names_file_key_line_value_and_way_out(tmp_path: Path, value: str, complaint: str) -> None:
     message = error_of(tmp_path / "mine.toml", axon_in_time(f"value = {value}, {FIRM}"))
     assert message == f"mine.toml: core.axon_in.time (line 7): {complaint}"
 
@@ -186,8 +184,7 @@ def test_all_errors_of_a_file_come_at_once_with_their_lines(tmp_path: Path) -> N
         f'  - core.axon_in.time (line 9): "3.5 V" is not a time; {WAY_OUT}',
         '  - core.axon_in.queu (line 10): unknown key; did you mean "queue"?',
         '  - core.axon_out.energy (line 12): "3" has no unit; write it with J, uJ, nJ, pJ or fJ',
-        "  - core.axon_out.energy.kind (core.axon_out.energy at line 11): is missing; "
-        "a chip file must give it",
+        "  - core.axon_out.energy.kind (core.axon_out.energy at line 11): is missing; a chip file must give it",
     }
 
 
@@ -216,9 +213,7 @@ def test_extending_in_a_circle(tmp_path: Path) -> None:
 
 def test_extending_what_is_not_there(tmp_path: Path) -> None:
     message = error_of(tmp_path / "mine.toml", "", HEAD.replace("loihi2", "loihi_bord"))
-    assert message.startswith(
-        'mine.toml: extends (line 5): unknown chip "loihi_bord"; did you mean "loihi_board"?'
-    )
+    assert message.startswith('mine.toml: extends (line 5): unknown chip "loihi_bord"; did you mean "loihi_board"?')
     message = error_of(tmp_path / "mine.toml", "", HEAD.replace("loihi2", "gone.toml"))
     assert "extends (line 5)" in message
     assert "no such file" in message

@@ -107,7 +107,10 @@ def test_interval_and_provenance() -> None:
 def test_memory_traffic_by_hand() -> None:
     """4 x 4 weights of one bit: each message reads one word; each synop and each update one accumulator."""
     result = run()
-    counts, packets = result.counts.layer_counts.sum(axis=(0, 1)), result.layer_total(LayerCount.PACKETS).sum()
+    counts, packets = (
+        result.counts.layer_counts.sum(axis=(0, 1)),
+        result.layer_total(LayerCount.PACKETS).sum(),
+    )
     traffic = {memory.name: memory for memory in result.memories}
     assert list(traffic) == list(MEMORIES)
     assert traffic["synapse"].words_read == packets
@@ -175,7 +178,7 @@ def test_a_lost_packet_and_a_wrong_route_are_errors() -> None:
     load = time._packets(result.counts.activity[0], counts, cores)
     times = time.mesh.time(load)
     check_delivery(1, load, times, counts)
-    with pytest.raises(DeadlockError, match="network.buffer"):
+    with pytest.raises(DeadlockError, match=r"network\.buffer"):
         check_delivery(1, load, replace(times, delivered=times.delivered - 1), counts)
     links = times.link_flits.copy()
     links[0, 0] += 1
@@ -205,7 +208,9 @@ def test_payload_limit_is_tight() -> None:
         neurosim.simulate(program, np.array([[2, 0, 0, 0]]), steps=1)
 
 
-@pytest.mark.parametrize(("steps", "k", "word"), [(0, 1, "steps is 0"), (-3, 1, "steps is -3"), (5, 0, "steps per inference")])
+@pytest.mark.parametrize(
+    ("steps", "k", "word"), [(0, 1, "steps is 0"), (-3, 1, "steps is -3"), (5, 0, "steps per inference")]
+)
 def test_bad_numbers(steps: int, k: int, word: str) -> None:
     with pytest.raises(InputError, match=word):
         run(steps=steps, k=k)

@@ -360,9 +360,7 @@ def test_a_file_extends_a_shipped_chip_and_another_file(tmp_path: Path) -> None:
     slow = '[core.axon_in]\ntime = { value = "9 ns", kind = "measured", source = "bench" }\n'
     (tmp_path / "a.toml").write_text(f'{head}name = "a"\nextends = "loihi2"\n{slow}')
     (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "b.toml").write_text(
-        f'{head}name = "b"\nextends = "../a.toml"\n[power]\nstatic_note = "n"\n'
-    )
+    (tmp_path / "sub" / "b.toml").write_text(f'{head}name = "b"\nextends = "../a.toml"\n[power]\nstatic_note = "n"\n')
     chip = load_chip(str(tmp_path / "sub" / "b.toml"))
     assert (chip.name, chip.extends, chip.title) == ("b", "../a.toml", "T")
     # The quantity is replaced whole: nothing of loihi2's range or note is left beside the new value.
@@ -380,9 +378,7 @@ def test_merging_leaves_its_arguments_as_they_are() -> None:
 
 
 def test_lines_of_keys() -> None:
-    text = (
-        '# c\na = 1\n[b]\nc = { d = 2,\te = "]" }\n\ntext = """\n[no.header]\nx = 1\n"""\nb.f = [\n 1,\n]\n'
-    )
+    text = '# c\na = 1\n[b]\nc = { d = 2,\te = "]" }\n\ntext = """\n[no.header]\nx = 1\n"""\nb.f = [\n 1,\n]\n'
     text += "[[s.p]]\nt = 1\n[s.p.q]\nu = 2\n[[s.p]]\nt = 3\n"
     assert key_lines(text) == {
         ("a",): 2,

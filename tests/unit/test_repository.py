@@ -17,9 +17,7 @@ ROOT = Path(__file__).parents[2]
 # Folder -> name under which it is installed.
 INSTALLED = {"neurosim": "neurosim", "hwmodels": "hwmodels", "traces": "neurosim_traces"}
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "setup.cfg").is_file(), reason="the tests run apart from the repository"
-)
+pytestmark = pytest.mark.skipif(not (ROOT / "setup.cfg").is_file(), reason="the tests run apart from the repository")
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +91,7 @@ def test_numba_is_forbidden_to_every_part_but_the_engine(setup_cfg: configparser
 
 @pytest.mark.parametrize("code", ["import neurosim", "import neurosim.errors, neurosim.files"])
 def test_import_is_light(code: str) -> None:
-    assert modules_loaded_by(code).isdisjoint(
-        {"numpy", "numba", "networkx", "h5py", "pydantic", "rich", "click"}
-    )
+    assert modules_loaded_by(code).isdisjoint({"numpy", "numba", "networkx", "h5py", "pydantic", "rich", "click"})
 
 
 def test_chip_models_know_neither_arrays_nor_kernels() -> None:

@@ -5,9 +5,9 @@ whose stream does not depend on the version.
 
 The road is laid out as real ones are: its curvature rises and falls linearly with arc length (clothoids). The
 car is a bicycle model that steers by pure pursuit (R. C. Coulter, "Implementation of the Pure Pursuit Path
-Tracking Algorithm", CMU-RI-TR-92-01, 1992): the wheel angle that leads on a circle to the lane's centre ahead.
-A slow disturbance keeps it from ever driving perfectly. The law's angle, without the disturbance, is the truth
-that the network has to read from the picture.
+Tracking Algorithm", CMU-RI-TR-92-01, 1992): the wheel angle that leads on a circle to the lane's centre
+ahead. A slow disturbance keeps it from ever driving perfectly. The law's angle, without the disturbance, is
+the truth that the network has to read from the picture.
 
 Coordinates: x to the right, z ahead, both in metres on the ground; angles grow to the right.
 """

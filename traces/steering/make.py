@@ -4,8 +4,8 @@ Run it where neurosim is installed with the extra `train`:
 
     python -m neurosim_traces.steering.make FOLDER
 
-Everything comes from the seeds below. With the same PyTorch on the same processor the files come out the same;
-elsewhere sums may round differently and the weights with them.
+Everything comes from the seeds below. With the same PyTorch on the same processor the files come out the
+same; elsewhere sums may round differently, and the weights with them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,18 @@ from numpy.typing import NDArray
 
 from neurosim.files import atomic_path
 from neurosim.formats import read_netx, write_netx
-from neurosim.network import Connection, Conv2d, Delta, Dense, Layer, Network, Sigma, SigmaDelta, Unit, run_reference
+from neurosim.network import (
+    Connection,
+    Conv2d,
+    Delta,
+    Dense,
+    Layer,
+    Network,
+    Sigma,
+    SigmaDelta,
+    Unit,
+    run_reference,
+)
 
 from . import train
 from .draw import CHANNELS, HEIGHT, UNITS_PER_ONE, WIDTH, Video, draw_video
@@ -34,11 +45,11 @@ TEST_SEEDS = range(30_000, 30_024)
 CLIP_FRAMES = 60
 """Frames of a sequence for validation or test; the shipped clip is the first of the test sequences."""
 
-DENSE_EPOCHS, SIGMA_DELTA_EPOCHS = 50, 30
+DENSE_EPOCHS, SIGMA_DELTA_EPOCHS = 50, 130
 WEIGHTS_SEED, DENSE_SEED, SIGMA_DELTA_SEED = 1, 2, 3
-PEAKS = (2.0, 2.5, 3.0, 4.0, 4.0, 2.0)
+PEAKS = (2.0, 3.0, 4.0, 5.0, 5.0, 3.0)
 """Size to which the hidden activations are scaled before the second training (see `train.rescaled`)."""
-THRESHOLDS = (3, 4, 4, 5, 4, 2, 1)
+THRESHOLDS = (2, 3, 4, 4, 3, 2, 1)
 """Of the input and the hidden layers, in 1/64; chosen on the validation sequences (see README.md)."""
 
 STATE_SHIFT = 12
@@ -114,6 +125,7 @@ def run_sigma_delta(network: Network, frames: NDArray[np.int16]) -> Answer:
     count = len(frames)
     run = run_reference(network, {"input": frames.reshape(count, -1).astype(np.int64)}, count + late)
     sending = [layer.name for layer in network.layers[:-1]]
+    playing = slice(late + 1, count)
     sums = [
         int(np.abs(connection.transform.apply(sent)).max())
         for connection in network.connections
@@ -122,7 +134,7 @@ def run_sigma_delta(network: Network, frames: NDArray[np.int16]) -> Answer:
     ]
     return Answer(
         angle=run.messages[network.layers[-1].name][late:, 0] / STATE_PER_ONE,
-        messages={n: float(np.count_nonzero(run.messages[n][late + 1 : count], axis=1).mean()) for n in sending},
+        messages={n: float(np.count_nonzero(run.messages[n][playing], axis=1).mean()) for n in sending},
         largest_message=max(int(np.abs(run.messages[n]).max()) for n in sending),
         largest_sum=max(sums),
     )

@@ -149,7 +149,8 @@ def _fit(
             optimiser.step()
             schedule.step()
             total += float(loss.detach())
-        tell(f"epoch {epoch + 1} of {epochs}: RMSE {np.degrees(np.sqrt(total / batches)):.3f} degrees in training")
+        error = np.degrees(np.sqrt(total / batches))
+        tell(f"epoch {epoch + 1} of {epochs}: RMSE {error:.3f} degrees in training")
     arrays = [t.detach().numpy().copy() for t in tensors]
     return [Parameters(arrays[i], arrays[i + 1]) for i in range(0, len(arrays), 2)]
 
@@ -206,7 +207,7 @@ def train_sigma_delta(
     def answer(torch: Any, tensors: list[Any], given: Any) -> Any:
         return _delta_answer(torch, tensors, given, thresholds)
 
-    return _fit(parameters, frames, angle, answer, epochs, 4, 7e-4, seed, tell)
+    return _fit(parameters, frames, angle, answer, epochs, 8, 2.5e-3, seed, tell)
 
 
 def activations(parameters: list[Parameters], frames: NDArray[np.int16]) -> list[Array32]:
@@ -225,7 +226,7 @@ def rescaled(parameters: list[Parameters], frames: NDArray[np.int16], peaks: tup
     """Return the same function with each hidden layer's activations scaled to a given size.
 
     A ReLU passes a positive factor through, so that what one layer gains the next can lose. Large activations
-    leave room for weights that fill their 8 bits.
+    leave room for weights that use more of their 8 bits.
 
     Parameters
     ----------

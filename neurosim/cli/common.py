@@ -1,0 +1,234 @@
+"""What several commands share: which model is meant, options of its reader, and early looks at outputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from neurosim.errors import InputError, suggest
+
+if TYPE_CHECKING:
+    from neurosim.compiler import Program
+    from neurosim_traces import Workload
+
+PROGRAM_SUFFIX = ".h5"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the argument MODEL names.
+
+    Attributes
+    ----------
+    path
+        The network or program file.
+    workload
+        The shipped workload, where it names one.
+    notes
+        Sentences on how the name was understood.
+    """
+
+    path: Path
+    workload: Workload | None
+    notes: tuple[str, ...]
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it is a compiled program."""
+        return self.path.suffix.lower() == PROGRAM_SUFFIX
+
+    @property
+    def hint(self) -> str:
+        """Words on the chip that suits a shipped workload, else none."""
+        return f"; {self.workload.name} fits {self.workload.chip_hint}" if self.workload else ""
+
+
+def find_model(name: str) -> Model:
+    """Return the file or shipped workload that `name` means; a file comes first.
+
+    Raises
+    ------
+    InputError
+        There is neither.
+    """
+    from neurosim_traces import workload, workload_names
+
+    path, shipped = Path(name), workload_names()
+    if path.is_file():
+        notes = (f"{name} is the file in this folder, not the shipped workload",) if name in shipped else ()
+        return Model(path, None, notes)
+    if name in shipped:
+        found = workload(name)
+        return Model(found.model_path, found, (f"{name} is the shipped workload: {found.summary}",))
+    if path.is_dir():
+        raise InputError(f"{name}: is a folder; give the model's file in it")
+    raise InputError(
+        f"{name}: no such file{suggest(name, shipped)}; give a network (.net), a compiled program "
+        f"({PROGRAM_SUFFIX}), or a shipped workload: {', '.join(shipped)}"
+    )
+
+
+def model_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument MODEL."""
+    return click.argument("model", metavar="MODEL")(command)
+
+
+def chip_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose a chip, its constants and the placement."""
+    for option in (
+        click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Seed of the placement.  [default: 0]"),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            callback=parse_settings,
+            help="Put a value in place of the chip's, by dotted key (see: neurosim chips NAME). Repeatable.",
+        ),
+        click.option("--chip", metavar="CHIP", help="Name of a chip, or path of a chip file (.toml)."),
+    ):
+        command = option(command)
+    return command
+
+
+def reader_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for what a network file does not hold."""
+    for option in (
+        click.option("--reset-offset", type=int, metavar="O", help="CUBA: timesteps by which resets are shifted."),
+        click.option("--reset-interval", type=int, metavar="R", help="CUBA: timesteps between resets of the state."),
+        click.option("--cum-error", is_flag=True, help="Sigma-delta: fire on the error added up."),
+        click.option(
+            "--rounding",
+            type=click.Choice(["default", "corrected"]),
+            help="Sigma-delta: whether what a message rounds off is lost or carried on.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def reader_arguments(
+    rounding: str | None, cum_error: bool, reset_interval: int | None, reset_offset: int | None
+) -> dict[str, Any]:
+    """Return those of the reader's options that were given."""
+    given: dict[str, Any] = {
+        "rounding": rounding,
+        "cum_error": cum_error or None,
+        "reset_interval": reset_interval,
+        "reset_offset": reset_offset,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def parse_settings(context: click.Context, option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    """Return key -> value of ``--set``.
+
+    Raises
+    ------
+    click.BadParameter
+        A pair is not ``key=value``, or a key is given twice.
+    """
+    settings: dict[str, str] = {}
+    for pair in pairs:
+        key, sign, value = (part.strip() for part in pair.partition("="))
+        if not (key and sign and value):
+            raise click.BadParameter(f'"{pair}" is not KEY=VALUE; write for example core.neuron.send_energy="35.5 pJ"')
+        if key in settings:
+            raise click.BadParameter(f"{key} is given twice; give it once")
+        settings[key] = value
+    return settings
+
+
+def require_chip(chip: str | None, hint: str = "") -> str:
+    """Return `chip`.
+
+    Raises
+    ------
+    click.UsageError
+        It was not given; the message lists those there are.
+    """
+    from hwmodels import chip_names
+
+    if chip is None:
+        raise click.UsageError(
+            f"Missing option '--chip'. The chips are {', '.join(chip_names())}{hint}; or give the path of a chip file."
+        )
+    return chip
+
+
+def refuse_options(
+    reader: Mapping[str, Any], settings: Mapping[str, str] | None = None, seed: int | None = None
+) -> None:
+    """Refuse the options that a compiled program has behind it.
+
+    Raises
+    ------
+    click.UsageError
+        One was given.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in reader]
+    given += ["--set"] * bool(settings) + ["--seed"] * (seed is not None)
+    if given:
+        raise click.UsageError(
+            f"{', '.join(given)}: a compiled program takes no such option; give it to neurosim compile."
+        )
+
+
+def compile_model(
+    model: Model, chip: str, seed: int, settings: Mapping[str, str], reader: Mapping[str, Any]
+) -> tuple[Program, tuple[str, ...]]:
+    """Read a network, compile it, and return the program with the notes on the model."""
+    from hwmodels import load_chip
+    from neurosim.compiler import compile_network
+    from neurosim.formats import read_network_with_notes
+
+    # The chip first: its errors cost nothing to find.
+    target = load_chip(chip, settings)
+    reading = read_network_with_notes(model.path, **reader)
+    return compile_network(reading.network, target, seed), (*model.notes, *reading.notes)
+
+
+def check_output(path: Path | None, option: str) -> None:
+    """Find out early whether a file can be written at `path`; None is none.
+
+    Raises
+    ------
+    InputError
+        Its folder is missing or closed, or `path` is a folder.
+    """
+    if path is None:
+        return
+    _check_parent(path, option)
+    if path.is_dir():
+        raise InputError(f"{option} {path}: is a folder; give the name of a file")
+
+
+def check_output_folder(path: Path | None, option: str) -> None:
+    """Find out early whether files can be written in the folder `path`, there or to be made; None is none.
+
+    Raises
+    ------
+    InputError
+        The folder above is missing or closed, or `path` is a file or closed.
+    """
+    if path is None:
+        return
+    if not path.is_dir():
+        _check_parent(path, option)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{option} {path}: is a file; give the name of a folder")
+    if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(f"{option} {path}: the folder cannot be written; choose another")
+
+
+def _check_parent(path: Path, option: str) -> None:
+    parent = path.parent
+    if not parent.is_dir():
+        raise InputError(f"{option} {path}: there is no folder {parent}; make it, or choose another")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{option} {path}: the folder {parent} cannot be written; choose another")

@@ -1,0 +1,54 @@
+"""The command that compiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurosim.cli import common
+from neurosim.errors import InputError
+
+
+@click.command("compile")
+@common.model_argument
+@common.chip_options
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="PROGRAM.h5",
+    help="File of the program.",
+)
+@common.reader_options
+def command(
+    model: str, chip: str | None, output: Path, settings: dict[str, str], seed: int | None, **reader: Any
+) -> None:
+    """Place a network on a chip and write the compiled program.
+
+    MODEL is a network (.net), or the name of a shipped workload (steering). A file of that name comes before
+    the workload.
+    """
+    common.check_output(output, "--output")
+    if output.suffix.lower() != common.PROGRAM_SUFFIX:
+        raise InputError(f"--output {output}: a program's name ends in {common.PROGRAM_SUFFIX}; name it so")
+    found = common.find_model(model)
+    if found.compiled:
+        raise InputError(f"{found.path}: is compiled already; give the network that it was made from")
+    chip = common.require_chip(chip, found.hint)
+
+    from rich.console import Console
+
+    from neurosim.compiler import write_program
+    from neurosim.report.layout import print_list
+    from neurosim.report.program_table import print_program
+
+    program, notes = common.compile_model(found, chip, seed or 0, settings, common.reader_arguments(**reader))
+    write_program(program, output)
+    console = Console(highlight=False)
+    print_program(program, console)
+    print_list("Notes", notes, console)
+    console.print()
+    console.print(f"written to {output}", markup=False, soft_wrap=True)

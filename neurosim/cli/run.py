@@ -1,0 +1,114 @@
+"""The command that simulates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from neurosim.cli import common
+from neurosim.errors import InputError
+
+if TYPE_CHECKING:
+    from neurosim.compiler import Program
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("run")
+@common.model_argument
+@common.chip_options
+@click.option(
+    "--input",
+    "frames",
+    type=PATH,
+    metavar="INPUT",
+    help="Frames: .npy, .npz or .csv. A shipped workload brings its own.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Timesteps to run; the last frame is held.  [default: the frames and the network's depth]",
+)
+@click.option(
+    "--steps-per-inference",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="Timesteps that one inference takes in.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["TCHW", "TWHC"]),
+    help="Order of the frames' axes, where their shape fits both.",
+)
+@common.reader_options
+@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the summary as JSON.")
+@click.option("--csv", "csv_folder", type=PATH, metavar="DIR", help="Write tables into this folder.")
+def command(
+    model: str,
+    chip: str | None,
+    frames: Path | None,
+    steps: int | None,
+    steps_per_inference: int,
+    layout: str | None,
+    settings: dict[str, str],
+    seed: int | None,
+    json_file: Path | None,
+    csv_folder: Path | None,
+    **reader: Any,
+) -> None:
+    """Simulate a network on a chip: energy, latency and memory traffic.
+
+    MODEL is a network (.net), a compiled program (.h5), or the name of a shipped workload (steering). A file
+    of that name comes before the workload.
+    """
+    common.check_output(json_file, "--json")
+    common.check_output_folder(csv_folder, "--csv")
+    found = common.find_model(model)
+    options = common.reader_arguments(**reader)
+    if found.compiled:
+        common.refuse_options(options, settings, seed)
+    else:
+        chip = common.require_chip(chip, found.hint)
+    shipped = frames is None
+    if frames is None:
+        if found.workload is None:
+            raise click.UsageError("Missing option '--input': the frames to feed.")
+        frames = found.workload.frames_path
+
+    from rich.console import Console
+
+    from neurosim.api import simulate
+    from neurosim.cli.progress import RunProgress, say_compiling
+    from neurosim.engine.warm import announce_compilation
+    from neurosim.report import print_report, summarise, write_summary, write_tables
+
+    if chip is None or found.compiled:
+        program, notes = _load_program(found.path, chip), found.notes
+    else:
+        program, notes = common.compile_model(found, chip, seed or 0, settings, options)
+    if shipped:
+        notes = (*notes, f"the input is the frames that ship with {model}")
+    with announce_compilation(say_compiling), RunProgress() as progress:
+        result = simulate(program, frames, steps, steps_per_inference, layout, progress=progress)
+    summary = summarise(result, notes, None if found.compiled else settings)
+    if csv_folder is not None:
+        write_tables(result, summary, csv_folder)
+    if json_file is not None:
+        write_summary(summary, json_file)
+    print_report(summary, Console(highlight=False))
+
+
+def _load_program(path: Path, chip: str | None) -> Program:
+    from neurosim.compiler import read_program
+
+    program = read_program(path)
+    if chip is not None and chip != program.chip.name:
+        raise InputError(
+            f'{path}: is compiled for chip "{program.chip.name}", not "{chip}"; leave --chip out, or compile again'
+        )
+    return program

@@ -1,0 +1,266 @@
+"""What must hold in every program, whoever compiled it: the engine relies on all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurosim.compiler.axons import source_neurons
+from neurosim.compiler.encoding import fan_out_of, shape_problem
+from neurosim.compiler.program import MEMORIES, CoreSlice, Encoding, Program
+
+
+def check_program(program: Program) -> list[str]:
+    """Return a sentence for everything in `program` that does not fit; arrays have their proper shapes.
+
+    What the axon table says is held against the network only once the table and the slices are sound.
+    """
+    errors = [
+        *_slots(program),
+        *_boxes(program),
+        *_order(program),
+        *_memories(program),
+        *_axon_rows(program),
+        *_limits(program),
+    ]
+    return errors or [*_fan_out(program), *_traffic(program)]
+
+
+def _first(wrong: NDArray[np.bool_]) -> tuple[int, str]:
+    """Return where `wrong` first holds, and words for how many more there are."""
+    places = np.flatnonzero(wrong)
+    return int(places[0]), f" (and {places.size - 1} more like it)" if places.size > 1 else ""
+
+
+def _slots(program: Program) -> Iterator[str]:
+    mesh = program.chip.mesh
+    places = mesh.tiles * mesh.cores_per_tile.value
+    slot = program.core_slot
+    outside = (slot < 0) | (slot >= places)
+    if outside.any():
+        core, more = _first(outside)
+        yield f"cores/slot[{core}] is {slot[core]}{more}; {program.chip.name} has 0..{places - 1}"
+    values, uses = np.unique(slot, return_counts=True)
+    if (uses > 1).any():
+        at, more = _first(uses > 1)
+        used_by = ", ".join(map(str, np.flatnonzero(slot == values[at])[:5]))
+        yield f"cores/slot: {values[at]} is the place of cores {used_by}{more}; give each core its own"
+    if program.cores > mesh.cores:
+        yield f"{program.cores} cores are in use; {program.chip.name} has {mesh.cores}"
+
+
+def _box_problem(program: Program, part: CoreSlice) -> str | None:
+    network = program.network
+    layers = network.layers
+    if not 0 <= part.layer < len(layers):
+        return f"belongs to layer {part.layer}; the network has 0..{len(layers) - 1}"
+    layer = layers[part.layer]
+    if len(part.box) != len(layer.shape):
+        return f"has box {part.box}; layer {layer.name} is a vector, so its last two ranges are (0, 1)"
+    if not all(0 <= low < high <= size for (low, high), size in zip(part.box, layer.shape, strict=True)):
+        return f"has box {part.box}; layer {layer.name} has shape {layer.shape}"
+    for connection in network.connections:
+        if connection.target == layer.name and (problem := shape_problem(connection.transform, layer)):
+            return f"cannot be matched: {connection.label}: {problem}"
+    if part.neuron_slots < part.size:
+        return f"takes {part.neuron_slots} neuron slots for {part.size} neurons; give at least as many"
+    return None
+
+
+def _boxes(program: Program) -> Iterator[str]:
+    network = program.network
+    problems = [_box_problem(program, part) for part in program.slices]
+    if any(problems):
+        yield from (f"core {core} {problem}" for core, problem in enumerate(problems) if problem)
+        return
+    for number, layer in enumerate(network.layers):
+        held = np.zeros(layer.shape, dtype=np.int32)
+        for part in program.slices:
+            if part.layer == number:
+                held[tuple(slice(low, high) for low, high in part.box)] += 1
+        if (held != 1).any():
+            at, more = _first(held.ravel() != 1)
+            times = held.ravel()[at]
+            yield f"layer {layer.name}: neuron {at} is on {times} cores{more}; cover each neuron once"
+    start = program.core_start
+    sizes = np.array([part.size for part in program.slices], dtype=np.int64)
+    wrong = np.diff(start) != sizes
+    if start[0] != 0 or wrong.any():
+        core, more = _first(wrong) if wrong.any() else (0, "")
+        yield (
+            f"neurons/core_start: core {core} goes from {start[core]} to {start[core + 1]}, its box has "
+            f"{sizes[core]} neurons{more}; rise from 0 by the neurons of each core's box"
+        )
+        return
+    yield from _membership(program)
+
+
+def _membership(program: Program) -> Iterator[str]:
+    network = program.network
+    for core, part in enumerate(program.slices):
+        found = np.sort(program.neuron_order[program.core_start[core] : program.core_start[core + 1]])
+        expected = part.neurons(network.layers[part.layer].shape) + network.offsets[part.layer]
+        if not np.array_equal(found, expected):
+            stray = np.setdiff1d(found, expected)
+            stranger = f"neuron {stray[0]} among them" if stray.size else "one twice"
+            yield f"neurons/order: core {core} sweeps other neurons than those of its box, {stranger}"
+            return
+
+
+def _order(program: Program) -> Iterator[str]:
+    size = program.network.size
+    order = program.neuron_order
+    outside = (order < 0) | (order >= size)
+    if outside.any():
+        at, more = _first(outside)
+        yield f"neurons/order[{at}] is {order[at]}{more}; the network has neurons 0..{size - 1}"
+        return
+    times = np.bincount(order, minlength=size)
+    if (times != 1).any():
+        neuron, more = _first(times != 1)
+        yield f"neurons/order holds neuron {neuron} {times[neuron]} times{more}; hold each neuron once"
+
+
+def _memories(program: Program) -> Iterator[str]:
+    for name in ("memory_words", "axon_in_entries", "axon_out_entries"):
+        values = getattr(program, name)
+        if (values < 0).any():
+            at, more = _first(values.ravel() < 0)
+            core = at * program.cores // values.size
+            yield f"cores/{name} is {values.ravel()[at]} on core {core}{more}; give 0 or more"
+    words = [int(getattr(program.chip.core.memories, name).word.value) for name in MEMORIES]
+    wrong = program.memory_bits != program.memory_words * np.array(words)
+    if wrong.any():
+        at, more = _first(wrong.ravel())
+        core, memory = divmod(at, len(MEMORIES))
+        yield (
+            f"cores/memory_bits: core {core}, {MEMORIES[memory]}: {program.memory_bits[core, memory]}{more}; "
+            f"{program.memory_words[core, memory]} words of {words[memory]} bits are "
+            f"{program.memory_words[core, memory] * words[memory]}"
+        )
+
+
+def _axon_rows(program: Program) -> Iterator[str]:
+    start, rows = program.axon_start, program.axon_core.size
+    ordered = start[0] == 0 and start[-1] == rows and not (np.diff(start) < 0).any()
+    if not ordered:
+        yield (
+            f"axons/start must rise from 0 to the number of rows, {rows}; it goes {start[0]}..{start[-1]}"
+            + ("" if (np.diff(start) >= 0).all() else " and falls at neuron " + str(_first(np.diff(start) < 0)[0]))
+        )
+    core = program.axon_core
+    checks = (
+        ("core", (core < 0) | (core >= program.cores), f"the cores are 0..{program.cores - 1}"),
+        (
+            "encoding",
+            (program.axon_encoding < 0) | (program.axon_encoding >= len(Encoding)),
+            ", ".join(f"{kind.value} is {kind.name.lower()}" for kind in Encoding),
+        ),
+        ("synops_nonzero", program.axon_synops_nonzero < 0, "give 0 or more"),
+        (
+            "synops",
+            program.axon_synops < program.axon_synops_nonzero,
+            "it counts those in synops_nonzero too",
+        ),
+        (
+            "words",
+            program.axon_words < (program.axon_synops > 0),
+            "synapses are read in at least one word, and words are never negative",
+        ),
+    )
+    for name, wrong, limit in checks:
+        if wrong.any():
+            row, more = _first(wrong)
+            yield f"axons/{name}[{row}] is {getattr(program, 'axon_' + name)[row]}{more}; {limit}"
+    if ordered:
+        falls = np.diff(core) < 0
+        inner = start[1:-1]
+        falls[inner[(inner > 0) & (inner < rows)] - 1] = False
+        if falls.any():
+            row, more = _first(falls)
+            neuron = int(np.searchsorted(start, row, side="right")) - 1
+            yield f"axons/core falls from row {row} to row {row + 1} within neuron {neuron}{more}; sort it"
+
+
+def _limits(program: Program) -> Iterator[str]:
+    chip, network = program.chip, program.network
+    for name, (used, limit) in program.occupancy().items():
+        if limit is not None and (used > limit).any():
+            core, more = _first(used > limit)
+            number = program.slices[core].layer
+            layer = network.layers[number].name if 0 <= number < len(network.layers) else number
+            yield f"core {core} (layer {layer}): {name}: uses {used[core]}, the limit is {limit}{more}"
+    longest = int(chip.core.max_delay.value)
+    for connection in network.connections:
+        if connection.longest_delay > longest:
+            yield (
+                f"{connection.label}: a delay of {connection.longest_delay} timesteps; {chip.name} holds at "
+                f"most {longest} (core.max_delay)"
+            )
+
+
+def _sums(keys: NDArray[np.int64], *values: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+    """Return the distinct keys and, for each array of values, the sum over equal keys."""
+    if not keys.size:
+        return keys, list(values)
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    first = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    return ordered[first], [np.add.reduceat(column[order], first) for column in values]
+
+
+def _fan_out(program: Program) -> Iterator[str]:
+    """Hold the table against the network: what each message meets on each core."""
+    network, cores = program.network, program.cores
+    keys, nonzero, structural = [], [], []
+    for connection in network.connections:
+        positions = source_neurons(network, connection)
+        target = network.index[connection.target]
+        for core, part in enumerate(program.slices):
+            if part.layer == target:
+                fan = fan_out_of(connection.transform, network.layers[target], part)
+                keys.append(positions[fan.sources] * cores + core)
+                nonzero.append(fan.nonzero)
+                structural.append(fan.structural)
+    sources = np.repeat(np.arange(network.size), np.diff(program.axon_start))
+    table_keys = sources * cores + program.axon_core
+    empty = np.zeros(0, dtype=np.int64)
+    network_keys = np.concatenate([empty, *keys])
+    none_here, none_there = np.zeros(network_keys.size, np.int64), np.zeros(table_keys.size, np.int64)
+    pairs, (wanted, most, found, met) = _sums(
+        np.concatenate([network_keys, table_keys]),
+        np.concatenate([empty, *nonzero, none_there]),
+        np.concatenate([empty, *structural, none_there]),
+        np.concatenate([none_here, program.axon_synops_nonzero.astype(np.int64)]),
+        np.concatenate([none_here, program.axon_synops.astype(np.int64)]),
+    )
+    for name, here, wrong, limit in (
+        ("synops_nonzero", found, found != wanted, wanted),
+        ("synops", met, met > most, most),
+    ):
+        if wrong.any():
+            at, more = _first(wrong)
+            neuron, core = divmod(int(pairs[at]), cores)
+            layer = network.layers[int(np.searchsorted(network.offsets, neuron, side="right")) - 1].name
+            yield (
+                f"axons/{name}: neuron {neuron} (layer {layer}) has {here[at]} on core {core}{more}; "
+                f"by the network's weights it has {'' if name == 'synops_nonzero' else 'at most '}{limit[at]}"
+            )
+
+
+def _traffic(program: Program) -> Iterator[str]:
+    """Hold the traffic against the table: one message a neuron and destination core."""
+    network, cores = program.network, program.cores
+    on_core = np.empty(network.size, dtype=np.int64)
+    on_core[program.neuron_order] = np.repeat(np.arange(cores), np.diff(program.core_start))
+    sources = np.repeat(np.arange(network.size), np.diff(program.axon_start))
+    keys = sources * cores + program.axon_core  # these ascend
+    pairs = keys[np.concatenate((keys[:1] >= 0, keys[1:] != keys[:-1]))]
+    expected = np.bincount(on_core[pairs // cores] * cores + pairs % cores, minlength=cores * cores)
+    wrong = program.traffic.ravel() != expected
+    if wrong.any():
+        at, more = _first(wrong)
+        a, b = divmod(at, cores)
+        yield f"traffic[{a}, {b}] is {program.traffic[a, b]}{more}; by the axon table it is {expected[at]}"

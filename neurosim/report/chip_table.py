@@ -1,0 +1,136 @@
+"""Chips for people: the list of them, and one with the source of every constant."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from hwmodels import Chip, Kind
+from neurosim.report.layout import Column, print_columns, print_list
+
+_NAMING = ("schema", "name", "title", "summary", "extends", "gaps")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a chip.
+
+    Attributes
+    ----------
+    section, key
+        The dotted key, cut at its last dot.
+    value
+        With its unit.
+    span
+        Range, or an empty string.
+    kind, source, note
+        Of a sourced entry; empty for a plain choice.
+    """
+
+    section: str
+    key: str
+    value: str
+    span: str = ""
+    kind: str = ""
+    source: str = ""
+    note: str = ""
+
+
+def entries(chip: Chip) -> Iterator[Entry]:
+    """Yield every number and choice of a chip, section by section in the order of the schema."""
+    plain = {key: held for key, held in chip.to_dict().items() if key not in _NAMING}
+    for section, held in plain.items():
+        yield from _section(section, held)
+
+
+def _section(section: str, table: dict[str, Any]) -> Iterator[Entry]:
+    deeper = []
+    for key, held in table.items():
+        if isinstance(held, list):
+            deeper += [(f"{section}.{key}.{place}", part) for place, part in enumerate(held)]
+        elif isinstance(held, dict) and "source" not in held:
+            deeper.append((f"{section}.{key}", held))
+        else:
+            yield _entry(section, key, held)
+    for name, held in deeper:
+        yield from _section(name, held)
+
+
+def _entry(section: str, key: str, held: Any) -> Entry:
+    if not isinstance(held, dict):
+        return Entry(section, key, str(held).lower() if isinstance(held, bool) else str(held))
+    value = held["value"]
+    ends = [held.get(end) for end in ("low", "high")]
+    shown = [_text(value if end is None else end) for end in ends]
+    return Entry(
+        section,
+        key,
+        _text(value),
+        "" if ends == [None, None] else " to ".join(shown),
+        held["kind"],
+        held["source"],
+        held.get("note", ""),
+    )
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def print_chips(chips: Sequence[Chip], console: Console) -> None:
+    """Print a table of chips with the number of their constants by kind."""
+    kinds = [Counter(entry.kind for entry in entries(chip)) for chip in chips]
+    columns = [
+        Column("chip", [chip.name for chip in chips], left=True),
+        Column("title", [chip.title for chip in chips], wrapped=True),
+        Column("cores", [chip.mesh.cores for chip in chips]),
+        Column("constants", [_counts(counts) for counts in kinds], wrapped=True),
+    ]
+    print_columns("Chips", columns, console)
+    console.print()
+    console.print("neurosim chips NAME shows one with the source of every constant.")
+
+
+def _counts(kinds: Counter[str]) -> str:
+    return ", ".join(f"{kinds[kind]} {kind.value}" for kind in Kind if kinds[kind])
+
+
+def print_chip(chip: Chip, console: Console) -> None:
+    """Print a chip: every entry with value, range, kind, source and note, and what is not published."""
+    console.print(Text.assemble((chip.name, "bold"), ": ", chip.title))
+    console.print(Text(chip.summary))
+    if chip.extends:
+        console.print(Text(f"extends {chip.extends}"))
+    found = list(entries(chip))
+    width = max(len(entry.key) for entry in found)
+    section = ""
+    for entry in found:
+        if entry.section != section:
+            section = entry.section
+            console.print()
+            console.print(Text(f"[{section}]", style="bold"))
+        _print_entry(entry, width, console)
+    print_list("What is not published about this chip", chip.gaps, console)
+
+
+def _print_entry(entry: Entry, width: int, console: Console) -> None:
+    if entry.key == "static_note":
+        console.print(Padding(Text(entry.value, style="dim"), (0, 0, 0, 4), expand=False))
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, min_width=width)
+    grid.add_column(overflow="fold")
+    span = f" ({entry.span})" if entry.span else ""
+    kind = f", {entry.kind}" if entry.kind else ""
+    grid.add_row(Text(entry.key), Text.assemble((entry.value, "bold"), f"{span}{kind}"))
+    console.print(Padding(grid, (0, 0, 0, 2), expand=False))
+    for name, text in (("source", entry.source), ("note", entry.note)):
+        if text:
+            console.print(Padding(Text(f"{name}: {text}", style="dim"), (0, 0, 0, 4), expand=False))

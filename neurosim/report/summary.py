@@ -1,0 +1,259 @@
+"""The summary of a run: a plain dict of schema ``neurosim.summary/1``, and its JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import neurosim
+from hwmodels import Chip
+from hwmodels.loader import SET_BY_USER
+from neurosim.costs import Energy, Interval, Result
+from neurosim.engine import LayerCount
+from neurosim.files import atomic_path
+
+SCHEMA = "neurosim.summary/1"
+
+PS_PER_S = 10**12
+
+STATIC_KEY = "power.static"
+
+MEANINGS = {
+    "energy": (
+        "Mean energy of a steady inference. Dynamic: what its work costs in every layer, each layer looked "
+        "at in the timesteps in which the inference reaches it. Static: static power times the time until "
+        "the next inference enters."
+    ),
+    "latency": (
+        "Mean time of a steady inference from the start of its first timestep to the end of the one that "
+        "completes its answer; over those whose timesteps all have the pipeline full, where there are any."
+    ),
+    "throughput": (
+        "Inferences per second with the pipeline full: one enters every steps_per_inference timesteps of "
+        "mean steady length."
+    ),
+    "inferences": (
+        "Inferences whose answer comes out within the run. The first meets a network at rest; those after it "
+        "are the steady ones."
+    ),
+    "startup": "Timesteps up to and with the one that completes the first inference's answer.",
+    "interval": (
+        "low and high take every constant at the same end of its own range, so they bound the energy from "
+        "outside; a constant whose sources give no range counts as exact."
+    ),
+    "totals": "Layers, memories, network and per_timestep count all timesteps, start-up included.",
+    "hops": "Packets times the links between routers that each crosses, booked to the layer that sent them.",
+    "provenance": (
+        "Shares of the energy per inference, or of the run where it holds no steady inference, by the kind "
+        "of the constant that each part rests on."
+    ),
+}
+"""A sentence or two for each number that could be taken for another."""
+
+
+def summarise(result: Result, notes: Iterable[str] = (), settings: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the summary of a run as plain values: dict, list, str, int, float, None.
+
+    Parameters
+    ----------
+    result
+        The run.
+    notes
+        Sentences for the reader, put before the run's own.
+    settings
+        Values that were put in place of the chip file's, by dotted key; None to take those quantities of
+        the chip that say so themselves.
+    """
+    window, inference, run = result.window, result.energy_inference, result.energy_run
+    energy = inference or run
+    return {
+        "schema": SCHEMA,
+        "version": neurosim.__version__,
+        "model": result.network.name,
+        "chip": result.chip.name,
+        "seed": int(result.program.seed),
+        "settings": _settings(result.chip) if settings is None else dict(settings),
+        "timesteps": int(result.timesteps),
+        "steps_per_inference": int(window.steps_per_inference),
+        "inferences": int(window.inferences),
+        "inferences_steady": int(window.steady),
+        "startup_timesteps": int(window.startup_timesteps),
+        "energy_per_inference_j": None if inference is None else _energy(inference),
+        "energy_run_j": _energy(run),
+        "latency_per_inference_s": result.latency_inference_s,
+        "throughput_inferences_per_s": result.throughput_inferences_per_s,
+        "timestep_s": _timestep(result),
+        "layers": _layers(result),
+        "memories": [_memory(memory) for memory in result.memories],
+        "network": _network(result),
+        "energy_terms": _terms(result),
+        "provenance": {kind: float(share) for kind, share in energy.provenance.items()},
+        "per_timestep": _per_timestep(result),
+        "notes": [*notes, *result.notes, *_shortage(result)],
+        "gaps": list(result.chip.gaps),
+        "meanings": dict(MEANINGS),
+    }
+
+
+def write_summary(summary: Mapping[str, Any], path: str | Path) -> None:
+    """Write a summary as JSON; equal summaries give equal bytes.
+
+    Parameters
+    ----------
+    summary
+        From `summarise`.
+    path
+        Written whole or not at all; its folder must exist.
+
+    Raises
+    ------
+    InputError
+        The folder does not exist or cannot be written.
+    ValueError
+        A number is not finite.
+    """
+    text = json.dumps(summary, indent=1, allow_nan=False, ensure_ascii=False)
+    with atomic_path(path) as part:
+        part.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def _settings(chip: Chip) -> dict[str, str]:
+    return {key: quantity.text for key, quantity in chip.quantities() if quantity.source == SET_BY_USER}
+
+
+def _energy(energy: Energy) -> dict[str, float]:
+    total = energy.total_j
+    return {
+        "value": float(total.value),
+        "low": float(total.low),
+        "high": float(total.high),
+        "dynamic": float(energy.dynamic_j.value),
+        "static": float(energy.static_j.value),
+    }
+
+
+def _timestep(result: Result) -> dict[str, Any]:
+    each_ps = result.counts.duration_ps.tolist()
+    # Divided and not multiplied by 1e-12: the quotient of two exact numbers is the nearest float.
+    return {
+        "mean": sum(each_ps) / len(each_ps) / PS_PER_S,
+        "min": min(each_ps) / PS_PER_S,
+        "max": max(each_ps) / PS_PER_S,
+        "steady_mean": result.timestep_mean_s,
+        "each": [ps / PS_PER_S for ps in each_ps],
+    }
+
+
+def _layers(result: Result) -> list[dict[str, Any]]:
+    c = LayerCount
+    cores = np.bincount(result.program.core_layer, minlength=len(result.network.layers))
+    energy_j = result.energy_run.layer_dynamic_j
+    totals = {
+        "messages": result.layer_total(c.MESSAGES),
+        "synops": result.layer_total(c.SYNOPS),
+        "synops_nonzero": result.layer_total(c.SYNOPS_NONZERO),
+        "neuron_updates": result.layer_total(c.UPDATES_ACTIVE) + result.layer_total(c.UPDATES_INACTIVE),
+        "packets": result.layer_total(c.PACKETS),
+        "hops": result.layer_total(c.HOPS),
+    }
+    return [
+        {
+            "name": layer.name,
+            "neurons": layer.size,
+            "cores": int(cores[i]),
+            **{name: int(values[i]) for name, values in totals.items()},
+            "energy_j": float(energy_j[i]),
+        }
+        for i, layer in enumerate(result.network.layers)
+    ]
+
+
+def _memory(memory: Any) -> dict[str, Any]:
+    return {
+        "name": memory.name,
+        "words_read": int(memory.words_read),
+        "words_written": int(memory.words_written),
+        "bytes_read": int(memory.bytes_read),
+        "bytes_written": int(memory.bytes_written),
+        "energy_j": memory.energy_j,
+    }
+
+
+def _network(result: Result) -> dict[str, Any]:
+    c = LayerCount
+    return {
+        "packets": int(result.layer_total(c.PACKETS).sum()),
+        "flits": int(result.layer_total(c.FLITS).sum()),
+        "hops": int(result.layer_total(c.HOPS).sum()),
+        "peak_link_utilisation": float(result.peak_link_utilisation),
+    }
+
+
+def _terms(result: Result) -> list[dict[str, Any]]:
+    """Return every part of the energy, static power last; per inference where the run holds a steady one."""
+    run, inference = result.energy_run, result.energy_inference
+    out = []
+    for i, term in enumerate(run.terms):
+        one = None if inference is None else inference.terms[i]
+        out.append(
+            {
+                "key": term.key,
+                "kind": term.kind,
+                "source": term.source,
+                "events_per_inference": None if one is None else float(one.counts.sum()),
+                **_span(None if one is None else one.energy_j),
+                "events_run": int(term.counts.sum()),
+                "energy_run_j": float(term.energy_j.value),
+            }
+        )
+    out.append(
+        {
+            "key": STATIC_KEY,
+            "kind": run.static_kind,
+            "source": result.chip.power.static.source,
+            "events_per_inference": None,
+            **_span(None if inference is None else inference.static_j),
+            "events_run": None,
+            "energy_run_j": float(run.static_j.value),
+        }
+    )
+    return out
+
+
+def _span(interval: Interval | None) -> dict[str, float | None]:
+    if interval is None:
+        return {"energy_j": None, "low": None, "high": None}
+    return {"energy_j": float(interval.value), "low": float(interval.low), "high": float(interval.high)}
+
+
+def _per_timestep(result: Result) -> dict[str, dict[str, list[int]]]:
+    counts = {
+        "messages": LayerCount.MESSAGES,
+        "synops": LayerCount.SYNOPS,
+        "synops_nonzero": LayerCount.SYNOPS_NONZERO,
+    }
+    return {
+        name: {
+            layer.name: result.counts.layer_counts[:, i, count].tolist()
+            for i, layer in enumerate(result.network.layers)
+        }
+        for name, count in counts.items()
+    }
+
+
+def _shortage(result: Result) -> list[str]:
+    """Say what a run lacks to hold a steady inference."""
+    window = result.window
+    if window.steady:
+        return []
+    k = window.steps_per_inference
+    needed = k + window.startup_timesteps
+    if result.timesteps < needed:
+        why = f"its answer needs {needed} timesteps, the run has {result.timesteps}"
+    else:
+        why = f"it begins with frame {k + 1}, and {result.frames} were given"
+    return [f"no energy, latency and throughput per inference: they are taken from the second inference on, and {why}"]

@@ -1,0 +1,177 @@
+"""The result of a run as CSV tables, one file a subject; units stand in the headers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from neurosim.compiler import Program
+from neurosim.costs import Result
+from neurosim.engine import CoreCount, LayerCount
+from neurosim.engine.topology import EAST, LOCAL, NORTH, SOUTH, WEST, mesh
+from neurosim.errors import InputError
+from neurosim.files import atomic_path
+
+Row = Iterable[Any]
+
+_SIDES = {EAST: "east", WEST: "west", NORTH: "north", SOUTH: "south"}
+
+_CORE_COLUMNS = {
+    "packets_out": CoreCount.PACKETS_OUT,
+    "packets_in": CoreCount.PACKETS_IN,
+    "synops_charged": CoreCount.SYNOPS_CHARGED,
+    "sweep_ps": CoreCount.SWEEP_PS,
+    "stall_ps": CoreCount.STALL_PS,
+    "axon_in_ps": CoreCount.AXON_IN_PS,
+    "synapse_read_ps": CoreCount.SYNAPSE_READ_PS,
+    "accumulate_ps": CoreCount.ACCUMULATE_PS,
+    "input_wait_ps": CoreCount.INPUT_WAIT_PS,
+}
+
+_STEP_COLUMNS = {
+    "messages": LayerCount.MESSAGES,
+    "synops": LayerCount.SYNOPS,
+    "synops_nonzero": LayerCount.SYNOPS_NONZERO,
+    "packets": LayerCount.PACKETS,
+    "flits": LayerCount.FLITS,
+    "hops": LayerCount.HOPS,
+}
+
+
+def write_tables(result: Result, summary: Mapping[str, Any], folder: str | Path) -> None:
+    """Write `CSV_FILES` into `folder`, which is made if it is missing; files of those names are replaced.
+
+    Parameters
+    ----------
+    result
+        The run.
+    summary
+        Its `summarise`.
+    folder
+        Where they go; the folder above it must exist.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be made or written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: the folder cannot be made: {error.strerror}; choose a place that can be written"
+        ) from error
+    for name, rows in _TABLES.items():
+        with (
+            atomic_path(folder / name) as part,
+            part.open("w", encoding="utf-8", newline="") as file,
+        ):
+            csv.writer(file, lineterminator="\n").writerows(rows(result, summary))
+
+
+def _records(records: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    """Yield the keys of the first record, then the values of all; nothing for None."""
+    for number, record in enumerate(records):
+        if number == 0:
+            yield record.keys()
+        yield record.values()
+
+
+def _layers(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
+    return _records(summary["layers"])
+
+
+def _memories(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
+    return _records(summary["memories"])
+
+
+def _energy_terms(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
+    names = {
+        "energy_j": "energy_per_inference_j",
+        "low": "energy_per_inference_low_j",
+        "high": "energy_per_inference_high_j",
+    }
+    terms = summary["energy_terms"]
+    return _records({names.get(key, key): value for key, value in term.items()} for term in terms)
+
+
+def _timesteps(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
+    counts = result.counts
+    names = [layer.name for layer in result.network.layers]
+    times = ("duration_ps", "sweep_end_ps", "last_packet_ps", "last_synapse_ps", "barrier_ps")
+    yield ["timestep", *times, *_STEP_COLUMNS, *(f"messages {name}" for name in names)]
+    spans = (counts.duration_ps, counts.sweep_ps, counts.network_ps, counts.synapse_ps)
+    for step in range(counts.timesteps):
+        here = counts.layer_counts[step]
+        yield [
+            step + 1,
+            *(int(span[step]) for span in spans),
+            counts.barrier_ps,
+            *(int(here[:, count].sum()) for count in _STEP_COLUMNS.values()),
+            *here[:, LayerCount.MESSAGES].tolist(),
+        ]
+
+
+def _cores(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
+    program = result.program
+    per_tile = program.chip.mesh.cores_per_tile.value
+    yield ["core", "layer", "x", "y", "core_in_tile", "neurons", "neuron_slots", "box", *_CORE_COLUMNS]
+    for core, part in enumerate(program.slices):
+        counts = result.counts.core_counts[core]
+        yield [
+            core,
+            program.network.layers[part.layer].name,
+            *_place(program, int(program.core_tile[core])),
+            int(program.core_slot[core]) % per_tile,
+            part.size,
+            part.neuron_slots,
+            " ".join(f"{low}:{high}" for low, high in part.box),
+            *(int(counts[column]) for column in _CORE_COLUMNS.values()),
+        ]
+
+
+def _links(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
+    """Yield every link between routers, and every output from a router to a core in use."""
+    program, network = result.program, result.chip.network
+    size = program.chip.mesh
+    top = mesh(size.columns.value, size.rows.value, size.cores_per_tile.value)
+    slots = {int(slot): core for core, slot in enumerate(program.core_slot)}
+    total_ps = int(result.counts.duration_ps.sum())
+    yield ["x", "y", "output", "to_x", "to_y", "to_core", "flits", "utilisation"]
+    for router, outputs in enumerate(result.counts.link_flits):
+        here = _place(program, router)
+        for port, flits in enumerate(outputs.tolist()):
+            if port < LOCAL:
+                beyond = int(top.next_router[router, port])
+                if beyond < 0:
+                    continue
+                there, interval_ps = [*_place(program, beyond), None], network.link_interval.value
+            else:
+                core = slots.get(router * size.cores_per_tile.value + port - LOCAL)
+                if core is None:
+                    continue
+                there, interval_ps = [*here, core], network.local_interval.value
+            busy = flits * interval_ps / total_ps if total_ps else 0.0
+            yield [*here, _SIDES.get(port, f"core_{port - LOCAL}"), *there, flits, busy]
+
+
+def _place(program: Program, tile: int) -> tuple[int, int]:
+    """Return x and y of a tile."""
+    y, x = divmod(tile, program.chip.mesh.columns.value)
+    return x, y
+
+
+_TABLES: dict[str, Callable[[Result, Mapping[str, Any]], Iterator[Row]]] = {
+    "layers.csv": _layers,
+    "timesteps.csv": _timesteps,
+    "cores.csv": _cores,
+    "memories.csv": _memories,
+    "links.csv": _links,
+    "energy_terms.csv": _energy_terms,
+}
+
+CSV_FILES = tuple(_TABLES)
+"""Names of the files that `write_tables` writes."""

@@ -1,0 +1,152 @@
+"""The summary of a run as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from neurosim.report.layout import Column, counted, engineering, percent, print_columns, print_list, scaled
+
+Summary = Mapping[str, Any]
+
+
+def print_report(summary: Summary, console: Console) -> None:
+    """Print a summary; no line is longer than the console is wide.
+
+    Parameters
+    ----------
+    summary
+        From `neurosim.report.summarise`.
+    console
+        Where to.
+    """
+    _header(summary, console)
+    _headline(summary, console)
+    _layers(summary, console)
+    _memories(summary, console)
+    _terms(summary, console)
+    shares = ", ".join(f"{percent(part)} % {kind}" for kind, part in summary["provenance"].items())
+    console.print(f"The energy rests on constants that are {shares}.")
+    print_list("Notes", summary["notes"], console)
+    print_list("What is not published about this chip", summary["gaps"], console)
+
+
+def _header(summary: Summary, console: Console) -> None:
+    console.print(Text.assemble((summary["model"], "bold"), " on ", (summary["chip"], "bold")))
+    each = f"{counted(summary['steps_per_inference'], 'timestep')} per inference"
+    whole = counted(summary["inferences"], "inference")
+    steady = f" ({summary['inferences_steady']:,} steady)" if summary["inferences"] else ""
+    console.print(f"{counted(summary['timesteps'], 'timestep')}, {each}, {whole} complete{steady}")
+    for key, value in summary["settings"].items():
+        console.print(Text(f"set by the user: {key} = {value}"))
+    console.print()
+
+
+def _headline(summary: Summary, console: Console) -> None:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column(overflow="fold")
+
+    def row(name: str, value: str, meaning: str, strong: bool = True) -> None:
+        style = "bold" if strong else ""
+        grid.add_row(Text(name, style), Text(value, style), Text(meaning))
+
+    inference = summary["energy_per_inference_j"]
+    energy = inference or summary["energy_run_j"]
+    low, high = engineering(energy["low"], "J"), engineering(energy["high"], "J")
+    row(
+        "energy per inference" if inference else "energy of the run",
+        engineering(energy["value"], "J"),
+        f"{low} to {high}: all constants at one end of their ranges",
+    )
+    row("  dynamic", engineering(energy["dynamic"], "J"), "its work, followed from layer to layer", False)
+    static = "static power until the next inference enters" if inference else "static power all the while"
+    row("  static", engineering(energy["static"], "J"), static, False)
+    latency, rate = summary["latency_per_inference_s"], summary["throughput_inferences_per_s"]
+    if latency is not None:
+        row("latency", engineering(latency, "s"), "from its first timestep until its answer is out")
+    if rate is not None:
+        shown = f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"
+        row("throughput", f"{shown} /s", "inferences, with the pipeline full")
+    step = summary["timestep_s"]
+    if step["steady_mean"] is not None:
+        row("timestep", engineering(step["steady_mean"], "s"), "mean with the pipeline full", False)
+    row(
+        "" if step["steady_mean"] is not None else "timestep",
+        engineering(step["mean"], "s"),
+        f"mean of all: {engineering(step['min'], 's')} to {engineering(step['max'], 's')}",
+        False,
+    )
+    console.print(grid)
+
+
+def _layers(summary: Summary, console: Console) -> None:
+    layers = summary["layers"]
+
+    def whole(title: str, key: str) -> Column:
+        values = [layer[key] for layer in layers]
+        return Column(title, values, foot=sum(values))
+
+    total_j = sum(layer["energy_j"] for layer in layers)
+    energies, unit = scaled([*(layer["energy_j"] for layer in layers), total_j], "J")
+    columns = [
+        Column("layer", [layer["name"] for layer in layers], left=True, foot="all"),
+        whole("neurons", "neurons"),
+        whole("cores", "cores"),
+        whole("messages", "messages"),
+        whole("synops", "synops"),
+        whole("non-zero\nsynops", "synops_nonzero"),
+        Column(f"dynamic\nenergy/{unit}", energies[:-1], foot=energies[-1]),
+        whole("updates", "neuron_updates"),
+        whole("packets", "packets"),
+        whole("hops", "hops"),
+    ]
+    print_columns(f"Layers over {counted(summary['timesteps'], 'timestep')}", columns, console)
+    network = summary["network"]
+    console.print(
+        f"{counted(network['packets'], 'packet')} of {counted(network['flits'], 'flit')} in all; "
+        f"the busiest link was in use for {percent(network['peak_link_utilisation'])} % of the time"
+    )
+
+
+def _memories(summary: Summary, console: Console) -> None:
+    memories = summary["memories"]
+    energies, unit = scaled([memory["energy_j"] for memory in memories], "J")
+    columns = [
+        Column("memory", [memory["name"] for memory in memories], left=True),
+        *(
+            Column(f"{thing}\n{way}", [memory[f"{thing}_{way}"] for memory in memories])
+            for thing in ("words", "bytes")
+            for way in ("read", "written")
+        ),
+        Column(f"energy\n/{unit}", energies),
+    ]
+    print_columns(f"Memory traffic over {counted(summary['timesteps'], 'timestep')}", columns, console)
+    if None in energies:
+        console.print("-: no constant of its own; the energy of a synop includes it")
+
+
+def _terms(summary: Summary, console: Console) -> None:
+    inference = summary["energy_per_inference_j"] is not None
+    key, events = ("energy_j", "events_per_inference") if inference else ("energy_run_j", "events_run")
+    terms = [term for term in summary["energy_terms"] if term[key] or term[events]]
+    terms.sort(key=lambda term: (-term[key], term["key"]))
+    total_j = sum(term[key] for term in terms)
+    energies, unit = scaled([*(term[key] for term in terms), total_j], "J")
+    columns = [
+        Column("constant", [term["key"] for term in terms], left=True, foot="all"),
+        Column("kind", [term["kind"] for term in terms], left=True),
+        Column("events", [None if term[events] is None else round(term[events]) for term in terms]),
+        Column(f"energy\n/{unit}", energies[:-1], foot=energies[-1]),
+        Column("share\n/%", [percent(term[key] / total_j if total_j else 0.0) for term in terms]),
+    ]
+    for end in ("low", "high") if inference else ():
+        ends, _ = scaled([*(term[end] for term in terms), sum(term[end] for term in terms)], "J", unit)
+        columns.append(Column(f"{end}\n/{unit}", ends[:-1], spare=True, foot=ends[-1]))
+    what = "per inference" if inference else "of the run"
+    print_columns(f"Where the energy {what} goes", columns, console)

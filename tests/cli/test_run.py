@@ -1,0 +1,282 @@
+"""`neurosim run`: what it writes and says, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import neurosim_traces
+from neurosim import api
+from neurosim.cli import main
+from neurosim.report import CSV_FILES
+
+RUN = ["run", "tiny.net", "--chip", "loihi2", "--input", "frames.npy"]
+
+
+def left_behind(folder: Path) -> set[str]:
+    """Names in `folder` beyond those the tests put there."""
+    return {path.name for path in folder.iterdir()} - {"tiny.net", "frames.npy"}
+
+
+def refused(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run what must fail with exit code 2 and nothing on standard output; return what it says."""
+    assert main(args) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    return streams.err
+
+
+def summary_of(args: list[str]) -> dict[str, Any]:
+    assert main([*args, "--json", "summary.json"]) == 0
+    summary: dict[str, Any] = json.loads(Path("summary.json").read_text(encoding="utf-8"))
+    return summary
+
+
+def in_a_process(args: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from neurosim.cli import main; sys.exit(main(sys.argv[1:]))"
+    return subprocess.run(
+        [sys.executable, "-c", code, *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("steps", ["2", "12"])
+def test_no_line_is_wider_than_the_terminal(
+    width: int, steps: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main([*RUN, "--steps", steps]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines) <= width
+    assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
+    for layer in ("input", "conv1", "dense1", "dense2"):
+        assert any(line.startswith(layer) for line in lines)
+
+
+def test_report_says_the_numbers_of_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = summary_of([*RUN, "--steps-per-inference", "2"])
+    out = capsys.readouterr().out
+    assert "tiny on loihi2" in out
+    # 8 frames and a depth of 4; an inference of 2 timesteps begins every second one.
+    assert "12 timesteps, 2 timesteps per inference, 4 inferences complete (3 steady)" in out
+    energy = summary["energy_per_inference_j"]["value"]
+    line = next(line for line in out.splitlines() if line.startswith("energy per inference"))
+    value, unit = line.split()[3:5]
+    scale = {"uJ": 1e-6, "nJ": 1e-9}[unit]
+    assert float(value) * scale == pytest.approx(energy, rel=1e-3)
+    assert f"{summary['layers'][0]['synops']:,}" in out
+    for gap in summary["gaps"]:
+        assert gap in " ".join(out.split())
+
+
+def test_json_and_tables_are_the_same_bytes_in_every_process(folder: Path) -> None:
+    outputs = []
+    for seed in ("1", "2"):
+        done = in_a_process([*RUN, "--json", "s.json", "--csv", "tables"], PYTHONHASHSEED=seed)
+        assert done.returncode == 0, done.stderr
+        files = [folder / "s.json", *(folder / "tables" / name for name in CSV_FILES)]
+        outputs.append([done.stdout.encode(), *(path.read_bytes() for path in files)])
+    assert outputs[0] == outputs[1]
+
+
+def test_steps_default_to_frames_and_depth() -> None:
+    assert summary_of(RUN)["timesteps"] == 8 + 4
+    assert summary_of([*RUN, "--steps", "7"])["timesteps"] == 7
+
+
+def test_program_runs_as_its_network(capsys: pytest.CaptureFixture[str]) -> None:
+    setting = ["--set", "core.neuron.send_energy=40 pJ", "--seed", "3"]
+    assert main(["compile", "tiny.net", "--chip", "loihi2", "-o", "tiny.h5", *setting]) == 0
+    from_network = summary_of([*RUN, *setting])
+    from_program = summary_of(["run", "tiny.h5", "--input", "frames.npy"])
+    assert from_network["settings"] == {"core.neuron.send_energy": "40 pJ"}
+    assert from_network == from_program
+    assert main(["run", "tiny.h5", "--chip", "loihi2", "--input", "frames.npy"]) == 0
+    assert "set by the user: core.neuron.send_energy = 40 pJ" in capsys.readouterr().out
+
+
+def test_setting_moves_the_energy_by_its_events() -> None:
+    plain = summary_of(RUN)
+    dearer = summary_of([*RUN, "--set", "core.neuron.send_energy=1035.5 pJ"])
+    messages = sum(layer["messages"] for layer in plain["layers"])
+    # The chip's own value is 35.5 pJ.
+    rise = dearer["energy_run_j"]["value"] - plain["energy_run_j"]["value"]
+    assert rise == pytest.approx(messages * 1000e-12, rel=1e-9)
+
+
+def test_reader_options_reach_the_network() -> None:
+    plain = summary_of(RUN)
+    corrected = summary_of([*RUN, "--rounding", "corrected", "--cum-error"])
+    assert plain["per_timestep"]["messages"] != corrected["per_timestep"]["messages"]
+
+
+def test_tables_replace_those_of_an_earlier_run(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "layers.csv").write_text("old")
+    (folder / "out" / "mine.txt").write_text("kept")
+    assert main([*RUN, "--csv", "out"]) == 0
+    assert {path.name for path in (folder / "out").iterdir()} == {*CSV_FILES, "mine.txt"}
+    with (folder / "out" / "layers.csv").open(newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == ["input", "conv1", "dense1", "dense2"]
+
+
+def test_frames_in_either_order_give_the_same_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(folder / "lava.npy", np.load(folder / "frames.npy").transpose(0, 3, 2, 1))
+    plain = summary_of(RUN)
+    turned = summary_of([*RUN[:-1], "lava.npy"])
+    assert plain.pop("notes") != turned.pop("notes")
+    assert plain == turned
+    assert "(timestep, W, H, C)" in capsys.readouterr().out
+    assert "layout TCHW" in refused([*RUN[:-1], "lava.npy", "--layout", "TCHW"], capsys)
+
+
+def workload(folder: Path) -> neurosim_traces.Workload:
+    return neurosim_traces.Workload("steering", folder / "tiny.net", folder / "frames.npy", "loihi2", "a stand-in")
+
+
+def test_workload_brings_its_frames_and_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(neurosim_traces, "workload", lambda name: workload(folder))
+    assert main(["run", "steering", "--chip", "loihi2"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "steering is the shipped workload" in out
+    assert "the input is the frames that ship with steering" in out
+    np.save("own.npy", np.zeros((2, 2, 6, 5), dtype=np.int16))
+    assert main(["run", "steering", "--chip", "loihi2", "--input", "own.npy"]) == 0
+    assert "the frames that ship" not in " ".join(capsys.readouterr().out.split())
+    assert "steering fits loihi2" in refused(["run", "steering"], capsys)
+
+
+def test_file_named_like_a_workload_comes_first(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "steering").write_bytes((folder / "tiny.net").read_bytes())
+    # It is taken, and then refused for its suffix.
+    assert 'steering: suffix "" is not known' in refused(
+        ["run", "steering", "--chip", "loihi2", "--input", "frames.npy"], capsys
+    )
+
+
+def test_shipped_workload_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    shipped = neurosim_traces.workload("steering")
+    summary = summary_of(["run", "steering", "--chip", shipped.chip_hint, "--steps", "9"])
+    assert summary["model"] == "steering"
+    assert summary["timesteps"] == 9
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["run", "tiny.net", "--input", "frames.npy"], ["--chip", "loihi", "loihi2", "loihi_board"]),
+        (["run", "tiny.net", "--chip", "loihi2"], ["--input"]),
+        (["run", "stering", "--chip", "loihi2"], ["stering", 'did you mean "steering"']),
+        (["run", "other.net", "--chip", "loihi2", "--input", "frames.npy"], ["other.net", "no such file"]),
+        ([*RUN, "--steps", "0"], ["--steps", "0"]),
+        ([*RUN, "--steps", "-3"], ["--steps", "-3"]),
+        ([*RUN, "--steps-per-inference", "0"], ["--steps-per-inference"]),
+        ([*RUN, "--seed", "-1"], ["--seed"]),
+        ([*RUN, "--set", "abc"], ["--set", '"abc" is not KEY=VALUE']),
+        ([*RUN, "--set", "=3 pJ"], ["--set", '"=3 pJ" is not KEY=VALUE']),
+        ([*RUN, "--set", "a.b=1", "--set", "a.b=2"], ["a.b is given twice"]),
+        ([*RUN, "--set", "core.neuron.send_enrgy=3 pJ"], ["did you mean", "core.neuron.send_energy"]),
+        ([*RUN, "--set", "core.neuron.send_energy=3 V"], ['"3 V" is not an energy']),
+        ([*RUN[:3], "lohi2", *RUN[4:]], ['"lohi2"', 'did you mean "loihi2"']),
+        ([*RUN, "--reset-interval", "4"], ["reset_interval"]),
+        ([*RUN[:-1], "no.npy"], ["no.npy: no such file"]),
+    ],
+)
+def test_wrong_use_names_what_and_a_way_out(
+    args: list[str], words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused([*args, "--json", "s.json", "--csv", "tables"], capsys)
+    for word in words:
+        assert word in said
+    assert left_behind(folder) == set()
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (["--json", "no/s.json"], "--json no/s.json: there is no folder no"),
+        (["--json", "taken"], "--json taken: is a folder"),
+        (["--csv", "no/tables"], "--csv no/tables: there is no folder no"),
+        (["--csv", "frames.npy"], "--csv frames.npy: is a file"),
+    ],
+)
+def test_output_that_cannot_be_written_is_found_before_the_run(
+    output: list[str],
+    words: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def simulate(*args: object, **options: object) -> None:
+        raise AssertionError("the run began")
+
+    monkeypatch.setattr(api, "simulate", simulate)
+    (folder / "taken").mkdir()
+    assert words in refused([*RUN, *output], capsys)
+    assert left_behind(folder) == {"taken"}
+
+
+def test_failed_run_leaves_earlier_outputs_as_they_were(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "s.json").write_text("earlier")
+    np.save(folder / "wide.npy", np.full((2, 2, 6, 5), 1 << 15, dtype=np.int32))
+    narrow = ["--set", "network.payload=8 bit", "--json", "s.json", "--csv", "tables"]
+    said = refused([*RUN[:-1], "wide.npy", *narrow], capsys)
+    assert "network.payload" in said
+    assert (folder / "s.json").read_text() == "earlier"
+    assert left_behind(folder) == {"s.json", "wide.npy"}
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        (["--seed", "0"], "--seed"),
+        (["--set", "core.neuron.send_energy=1 pJ"], "--set"),
+        (["--rounding", "corrected"], "--rounding"),
+        (["--cum-error"], "--cum-error"),
+        (["--reset-offset", "1"], "--reset-offset"),
+    ],
+)
+def test_program_takes_no_option_of_compilation(
+    option: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compile", "tiny.net", "--chip", "loihi2", "-o", "tiny.h5"]) == 0
+    capsys.readouterr()
+    said = refused(["run", "tiny.h5", "--input", "frames.npy", *option], capsys)
+    assert f"{name}: a compiled program takes no such option" in said
+
+
+def test_program_of_another_chip_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", "tiny.net", "--chip", "loihi2", "-o", "tiny.h5"]) == 0
+    capsys.readouterr()
+    said = refused(["run", "tiny.h5", "--chip", "loihi", "--input", "frames.npy"], capsys)
+    assert 'compiled for chip "loihi2", not "loihi"' in said
+
+
+def test_process_exits_with_2_and_keeps_standard_output_clean(folder: Path) -> None:
+    done = in_a_process([*RUN[:3], "loihi3", *RUN[4:], "--json", "s.json"])
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("neurosim: error: ")
+    assert "Traceback" not in done.stderr
+    assert left_behind(folder) == set()
+
+
+def test_standard_error_is_silent_away_from_a_terminal() -> None:
+    assert in_a_process(RUN).returncode == 0  # compiles the kernels where that is still due
+    done = in_a_process([*RUN, "--steps", "60"])
+    assert done.returncode == 0
+    assert done.stderr == ""
