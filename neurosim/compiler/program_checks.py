@@ -11,6 +11,9 @@ from neurosim.compiler.axons import source_neurons
 from neurosim.compiler.encoding import fan_out_of, shape_problem
 from neurosim.compiler.program import MEMORIES, CoreSlice, Encoding, Program
 
+LARGEST = 1 << 40
+"""Largest number of words, bits, entries or slots of a core: sums over all cores stay within 64 bits."""
+
 
 def check_program(program: Program) -> list[str]:
     """Return a sentence for everything in `program` that does not fit; arrays have their proper shapes.
@@ -18,6 +21,7 @@ def check_program(program: Program) -> list[str]:
     What the axon table says is held against the network only once the table and the slices are sound.
     """
     errors = [
+        *_shapes(program),
         *_slots(program),
         *_boxes(program),
         *_order(program),
@@ -32,6 +36,14 @@ def _first(wrong: NDArray[np.bool_]) -> tuple[int, str]:
     """Return where `wrong` first holds, and words for how many more there are."""
     places = np.flatnonzero(wrong)
     return int(places[0]), f" (and {places.size - 1} more like it)" if places.size > 1 else ""
+
+
+def _shapes(program: Program) -> Iterator[str]:
+    network = program.network
+    for connection in network.connections:
+        problem = shape_problem(connection.transform, network[connection.target])
+        if problem:
+            yield f"{connection.label}: {problem}"
 
 
 def _slots(program: Program) -> Iterator[str]:
@@ -52,8 +64,7 @@ def _slots(program: Program) -> Iterator[str]:
 
 
 def _box_problem(program: Program, part: CoreSlice) -> str | None:
-    network = program.network
-    layers = network.layers
+    layers = program.network.layers
     if not 0 <= part.layer < len(layers):
         return f"belongs to layer {part.layer}; the network has 0..{len(layers) - 1}"
     layer = layers[part.layer]
@@ -61,11 +72,6 @@ def _box_problem(program: Program, part: CoreSlice) -> str | None:
         return f"has box {part.box}; layer {layer.name} is a vector, so its last two ranges are (0, 1)"
     if not all(0 <= low < high <= size for (low, high), size in zip(part.box, layer.shape, strict=True)):
         return f"has box {part.box}; layer {layer.name} has shape {layer.shape}"
-    for connection in network.connections:
-        if connection.target == layer.name and (problem := shape_problem(connection.transform, layer)):
-            return f"cannot be matched: {connection.label}: {problem}"
-    if part.neuron_slots < part.size:
-        return f"takes {part.neuron_slots} neuron slots for {part.size} neurons; give at least as many"
     return None
 
 
@@ -75,6 +81,12 @@ def _boxes(program: Program) -> Iterator[str]:
     if any(problems):
         yield from (f"core {core} {problem}" for core, problem in enumerate(problems) if problem)
         return
+    for core, part in enumerate(program.slices):
+        if not part.size <= part.neuron_slots <= LARGEST:
+            yield (
+                f"core {core} takes {part.neuron_slots} neuron slots for {part.size} neurons; "
+                f"give {part.size} to {LARGEST}"
+            )
     for number, layer in enumerate(network.layers):
         held = np.zeros(layer.shape, dtype=np.int32)
         for part in program.slices:
@@ -124,21 +136,22 @@ def _order(program: Program) -> Iterator[str]:
 
 
 def _memories(program: Program) -> Iterator[str]:
-    for name in ("memory_words", "axon_in_entries", "axon_out_entries"):
+    for name in ("memory_words", "memory_bits", "axon_in_entries", "axon_out_entries"):
         values = getattr(program, name)
-        if (values < 0).any():
-            at, more = _first(values.ravel() < 0)
-            core = at * program.cores // values.size
-            yield f"cores/{name} is {values.ravel()[at]} on core {core}{more}; give 0 or more"
+        wrong = ((values < 0) | (values > LARGEST)).reshape(program.cores, -1).any(axis=1)
+        if wrong.any():
+            core, more = _first(wrong)
+            yield f"cores/{name} is {values[core].tolist()} on core {core}{more}; give 0 to {LARGEST}"
     words = [int(getattr(program.chip.core.memories, name).word.value) for name in MEMORIES]
-    wrong = program.memory_bits != program.memory_words * np.array(words)
+    # Python's integers, since the product of wrong numbers may exceed 64 bits.
+    expected = program.memory_words.astype(object) * np.array(words, dtype=object)
+    wrong = program.memory_bits != expected
     if wrong.any():
         at, more = _first(wrong.ravel())
         core, memory = divmod(at, len(MEMORIES))
         yield (
             f"cores/memory_bits: core {core}, {MEMORIES[memory]}: {program.memory_bits[core, memory]}{more}; "
-            f"{program.memory_words[core, memory]} words of {words[memory]} bits are "
-            f"{program.memory_words[core, memory] * words[memory]}"
+            f"{program.memory_words[core, memory]} words of {words[memory]} bits are {expected[core, memory]}"
         )
 
 

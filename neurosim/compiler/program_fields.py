@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.errors import suggest
+from neurosim.errors import NeurosimError, suggest
 
 MOST_CHUNK_VALUES = 1 << 18
 MOST_ATTRIBUTE_VALUES = 16
@@ -60,6 +60,23 @@ def narrowest(values: NDArray[Any]) -> NDArray[Any]:
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return values.astype(dtype)
     return values.astype(np.int64)
+
+
+def error_lines(error: NeurosimError) -> list[str]:
+    """Return what `join_errors` made one message of: a line each, with the place before it."""
+    place, _, listed = str(error).partition("\n  - ")
+    if not listed:
+        return [place]
+    return [f"{place.rpartition(':')[0]}: {line}" for line in listed.split("\n  - ")]
+
+
+def _as_text(values: NDArray[Any]) -> str | None:
+    """Return the one text of an array, or None where it is not valid UTF-8."""
+    value: Any = values.ravel()[0]
+    try:
+        return value.decode("utf-8") if isinstance(value, bytes) else str(value).encode("utf-8").decode("utf-8")
+    except UnicodeError:
+        return None
 
 
 class Fields:
@@ -143,8 +160,10 @@ class Fields:
         if found.size != 1 or found.dtype.kind not in "SUO":
             self.attribute_error(key, f"is {found.tolist()!r}; it must be one text")
             return None
-        value: Any = found.ravel()[0]
-        return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+        text = _as_text(found)
+        if text is None:
+            self.attribute_error(key, "is not UTF-8")
+        return text
 
     def boolean(self, key: str) -> bool | None:
         """Return the attribute `key`, true or false or an integer 1 or 0."""
@@ -204,8 +223,10 @@ class Fields:
         if dataset.size != 1 or h5py.check_string_dtype(dataset.dtype) is None:
             self.error(key, f"has shape {dataset.shape} and dtype {dataset.dtype}; it must be one text")
             return None
-        value: Any = np.asarray(dataset[()], dtype=object).ravel()[0]
-        return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+        text = _as_text(np.asarray(dataset[()], dtype=object))
+        if text is None:
+            self.error(key, "is not UTF-8")
+        return text
 
     def length(self, key: str) -> int | None:
         """Return the length of the first axis of the dataset `key`, without a word where there is none."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hwmodels import Chip
 from neurosim.compiler.program import MEMORIES, CoreSlice, Program
 from neurosim.compiler.program_checks import check_program
-from neurosim.compiler.program_fields import Fields, put_array, put_number, put_text
+from neurosim.compiler.program_fields import Fields, error_lines, put_array, put_number, put_text
 from neurosim.compiler.program_network import read_network, write_network
 from neurosim.errors import ChipError, InputError, join_errors, suggest
 from neurosim.files import atomic_path
@@ -163,7 +163,7 @@ def _read_chip(root: Fields) -> Chip | None:
             raise ValueError("is no table")
         return Chip.from_dict(plain)
     except ChipError as error:
-        root.errors.append(str(error))
+        root.errors += error_lines(error)
     except (ValueError, RecursionError) as error:
         root.error("chip", f"is not JSON of a chip: {error}")
     return None

@@ -11,6 +11,7 @@ import numpy as np
 
 from neurosim.compiler.program_fields import (
     Fields,
+    error_lines,
     narrowest,
     put_array,
     put_number,
@@ -96,7 +97,7 @@ def read_network(root: Fields) -> Network | None:
             name,
         )
     except ModelError as error:
-        root.errors.append(str(error))
+        root.errors += error_lines(error)
         return None
 
 

@@ -1,8 +1,13 @@
-"""The plain numpy units against recorded runs of lava: every message of every layer and timestep."""
+"""Recorded runs of lava: every message of every layer and timestep, and every synop.
+
+Twice: by the plain numpy units, and by the whole program (files read, network compiled for Loihi 2, compiled
+kernels, packets timed).
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +15,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import neurosim
+from neurosim.engine import LayerCount
 from neurosim.formats import read_netx
 from neurosim.network import Layer, Network, run_reference
+
+Runner = Callable[[Network, NDArray[Any], int], dict[str, NDArray[np.int64]]]
 
 # Folder, sequence, rounding: one recorded run each.
 SDNN_RUNS = [
@@ -51,6 +60,31 @@ def unpacked(bits: NDArray[np.uint8], layer: Layer) -> NDArray[Any]:
     return in_neuron_order(spikes.reshape(-1, *layer.shape[::-1]))
 
 
+def by_units(network: Network, frames: NDArray[Any], timesteps: int) -> dict[str, NDArray[np.int64]]:
+    """Messages of each layer, (T, n), by the plain numpy units."""
+    return run_reference(network, {network.layers[0].name: frames.astype(np.int64)}, timesteps).messages
+
+
+def by_simulation(network: Network, frames: NDArray[Any], timesteps: int) -> dict[str, NDArray[np.int64]]:
+    """Messages of each layer, (T, n), by a simulation on Loihi 2, whose own counts are held against them."""
+    result = neurosim.simulate(neurosim.compile(network, "loihi2"), frames, steps=timesteps, keep_activity=True)
+    sent = np.zeros((timesteps, network.size), dtype=np.int64)
+    for activity in result.counts.activity:
+        sent[activity.timestep - 1, activity.neuron] = activity.value
+    messages = {layer.name: sent[:, low:] for layer, low in zip(network.layers, network.offsets[:-1], strict=True)}
+    messages = {layer.name: messages[layer.name][:, : layer.size] for layer in network.layers}
+    counts = result.counts.layer_counts
+    for i, layer in enumerate(network.layers):
+        expected = synops(network, layer.name, messages[layer.name])
+        assert counts[:, i, LayerCount.SYNOPS].tolist() == expected["structural"]
+        assert counts[:, i, LayerCount.SYNOPS_NONZERO].tolist() == expected["nonzero"]
+        assert counts[:, i, LayerCount.MESSAGES].tolist() == np.count_nonzero(messages[layer.name], axis=1).tolist()
+    return messages
+
+
+RUNNERS = pytest.mark.parametrize("run", [by_units, by_simulation], ids=["units", "simulation"])
+
+
 def load(path: Path) -> dict[str, NDArray[Any]]:
     with np.load(path) as file:
         return {name: file[name] for name in file.files}
@@ -86,16 +120,19 @@ def synops(network: Network, layer: str, messages: NDArray[np.int64]) -> dict[st
     return {name: values.tolist() for name, values in counts.items()}
 
 
+@RUNNERS
 @pytest.mark.parametrize(("folder", "sequence", "rounding"), SDNN_RUNS, ids=lambda v: v or "only")
-def test_sigma_delta_messages_and_synops(reference_data: Path, folder: str, sequence: str, rounding: str) -> None:
+def test_sigma_delta_messages_and_synops(
+    reference_data: Path, folder: str, sequence: str, rounding: str, run: Runner
+) -> None:
     place = reference_data / folder
     prefix = f"_{sequence}" if sequence else ""
     network = read_netx(place / "network.net", rounding=rounding)
     recorded = load(place / f"messages{prefix}_{rounding}.npz")
-    frames = in_neuron_order(load(place / f"frames{prefix}.npz")["frames"]).astype(np.int64)
+    frames = in_neuron_order(load(place / f"frames{prefix}.npz")["frames"])
     pairs = recorded_layers(network, recorded)
     assert len(pairs) == len(network.layers) == LAYERS[folder]
-    found = run_reference(network, {"input": frames}, len(pairs[0][1])).messages
+    found = run(network, frames, len(pairs[0][1]))
     for layer, values in pairs:
         assert_same(layer, found[layer.name], in_neuron_order(values))
 
@@ -118,8 +155,11 @@ def test_sigma_delta_messages_and_synops(reference_data: Path, folder: str, sequ
         assert everything["nonzero"] == [entry["dense_macs_nonzero"]]
 
 
+@RUNNERS
 @pytest.mark.parametrize(("folder", "options", "timesteps"), CUBA_RUNS, ids=[r[0] for r in CUBA_RUNS])
-def test_cuba_spikes_and_synops(reference_data: Path, folder: str, options: dict[str, int], timesteps: int) -> None:
+def test_cuba_spikes_and_synops(
+    reference_data: Path, folder: str, options: dict[str, int], timesteps: int, run: Runner
+) -> None:
     place = reference_data / folder
     network = read_netx(place / "network.net", **options)
     arrays = load(place / "spikes.npz")
@@ -128,7 +168,7 @@ def test_cuba_spikes_and_synops(reference_data: Path, folder: str, options: dict
         frames = in_neuron_order(arrays["image_bias_mant"][None])
     else:
         frames = unpacked(arrays["input"], source)
-    found = run_reference(network, {source.name: frames.astype(np.int64)}, timesteps).messages
+    found = run(network, frames, timesteps)
     pairs = recorded_layers(network, arrays)
     assert len(pairs) == LAYERS[folder]
     for layer, bits in pairs:
@@ -168,3 +208,26 @@ def test_both_roundings_were_recorded_apart(reference_data: Path) -> None:
     place = reference_data / "synth_sdnn_features"
     default, corrected = (load(place / f"messages_{r}.npz") for r in ("default", "corrected"))
     assert any((default[name] != corrected[name]).any() for name in default)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "frames", "messages", "structural", "nonzero"),
+    [("pan", 32, 6_208, 491_585, 370_145), ("drive", 64, 5_124, 420_890, 313_965)],
+)
+def test_steady_averages_of_an_inference(
+    reference_data: Path, sequence: str, frames: int, messages: int, structural: int, nonzero: int
+) -> None:
+    """Published averages per frame without start-up, from files and defaults alone."""
+    place = reference_data / "pilotnet_sdnn_66x200"
+    program = neurosim.compile(read_netx(place / "network.net"), "loihi2")
+    result = neurosim.simulate(program, place / f"frames_{sequence}.npz")
+    window = result.window
+    assert (result.timesteps, window.inferences, window.startup_timesteps) == (frames + 10, frames, 10)
+    spans = list(zip(window.layer_start, window.layer_stop, strict=True))
+    for count, published in (
+        (LayerCount.MESSAGES, messages),
+        (LayerCount.SYNOPS, structural),
+        (LayerCount.SYNOPS_NONZERO, nonzero),
+    ):
+        total = sum(int(result.counts.layer_counts[a:b, i, count].sum()) for i, (a, b) in enumerate(spans))
+        assert total / window.steady == pytest.approx(published, abs=0.5)
