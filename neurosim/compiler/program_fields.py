@@ -17,11 +17,14 @@ MOST_ATTRIBUTE_VALUES = 16
 LARGEST_EXPANSION = 1100
 """Deflate packs at most 1032 to 1, so a dataset larger than this many files cannot have been stored."""
 
+VARIABLE_LENGTH = "is of variable length; write a text of fixed length, numpy.bytes_(text) in h5py"
+"""HDF5 libraries may crash on damaged texts of variable length, so none is read."""
+
 INT64 = np.iinfo(np.int64)
 
 
 def put_text(group: h5py.Group, key: str, text: str) -> None:
-    """Write a text attribute of fixed length: texts of variable length leave unused bytes in the file."""
+    """Write a text attribute of fixed length."""
     stored = text.encode("utf-8")
     group.attrs.create(key, np.bytes_(stored), dtype=h5py.string_dtype("utf-8", max(1, len(stored))))
 
@@ -71,10 +74,9 @@ def error_lines(error: NeurosimError) -> list[str]:
 
 
 def _as_text(values: NDArray[Any]) -> str | None:
-    """Return the one text of an array, or None where it is not valid UTF-8."""
-    value: Any = values.ravel()[0]
+    """Return the one text of an array of bytes, or None where it is not valid UTF-8."""
     try:
-        return value.decode("utf-8") if isinstance(value, bytes) else str(value).encode("utf-8").decode("utf-8")
+        return bytes(values.ravel()[0]).decode("utf-8")
     except UnicodeError:
         return None
 
@@ -117,9 +119,13 @@ class Fields:
             if key not in attributes:
                 self.attribute_error(key, f"is not known{suggest(key, attributes)}; remove it")
 
+    def _member(self, key: str) -> Any:
+        # `get` alone would take a member that is damaged for one that is missing.
+        return None if self.group.get(key, getlink=True) is None else self.group[key]
+
     def inner(self, key: str) -> Fields | None:
         """Return the group `key` of this group."""
-        group = self.group.get(key)
+        group = self._member(key)
         if group is None:
             self.error(key, "is missing; it must be a group")
         elif not isinstance(group, h5py.Group):
@@ -146,9 +152,12 @@ class Fields:
         if key not in self.group.attrs:
             self.attribute_error(key, "is missing")
             return None
-        shape = self.group.attrs.get_id(key).shape
-        if shape is None or math.prod(shape) > MOST_ATTRIBUTE_VALUES:
-            self.attribute_error(key, f"has shape {shape}; it must hold one value or a few")
+        stored = self.group.attrs.get_id(key)
+        if stored.shape is None or math.prod(stored.shape) > MOST_ATTRIBUTE_VALUES:
+            self.attribute_error(key, f"has shape {stored.shape}; it must hold one value or a few")
+            return None
+        if stored.dtype.kind == "O":
+            self.attribute_error(key, VARIABLE_LENGTH)
             return None
         return np.asarray(self.group.attrs[key])
 
@@ -157,7 +166,7 @@ class Fields:
         found = self._attribute(key)
         if found is None:
             return None
-        if found.size != 1 or found.dtype.kind not in "SUO":
+        if found.size != 1 or found.dtype.kind != "S":
             self.attribute_error(key, f"is {found.tolist()!r}; it must be one text")
             return None
         text = _as_text(found)
@@ -198,7 +207,7 @@ class Fields:
         return None if found is None else found[0]
 
     def _dataset(self, key: str) -> h5py.Dataset | None:
-        dataset = self.group.get(key)
+        dataset = self._member(key)
         if dataset is None:
             self.error(key, "is missing; it must be a dataset")
         elif not isinstance(dataset, h5py.Dataset):
@@ -220,17 +229,20 @@ class Fields:
         dataset = self._dataset(key)
         if dataset is None:
             return None
-        if dataset.size != 1 or h5py.check_string_dtype(dataset.dtype) is None:
+        if dataset.dtype.kind == "O":
+            self.error(key, VARIABLE_LENGTH)
+            return None
+        if dataset.size != 1 or dataset.dtype.kind != "S":
             self.error(key, f"has shape {dataset.shape} and dtype {dataset.dtype}; it must be one text")
             return None
-        text = _as_text(np.asarray(dataset[()], dtype=object))
+        text = _as_text(np.asarray(dataset[()]))
         if text is None:
             self.error(key, "is not UTF-8")
         return text
 
     def length(self, key: str) -> int | None:
         """Return the length of the first axis of the dataset `key`, without a word where there is none."""
-        dataset = self.group.get(key)
+        dataset = self._member(key)
         if isinstance(dataset, h5py.Dataset) and dataset.shape:
             return int(dataset.shape[0])
         return None

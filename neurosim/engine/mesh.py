@@ -144,8 +144,11 @@ class MeshModel:
 
     def time(self, load: PacketLoad) -> PacketTimes:
         """Time one timestep that begins with an empty network."""
-        packets = load.destination.size
-        injected, arrived = np.full(packets, -1, dtype=np.int64), np.full(packets, -1, dtype=np.int64)
+        count = load.destination.size
+        packets = np.full((count, time_kernels.PACKET), -1, dtype=np.int64)
+        columns = (load.destination, load.flits, load.work, load.read, load.accumulate)
+        for column, values in enumerate(columns):
+            packets[:, column] = values
         cores = np.zeros((self.core_router.size, time_kernels.CORE_COUNTERS), dtype=np.int64)
         link_flits = np.zeros(self.topology.next_router.shape, dtype=np.int64)
         delivered, last = time_kernels.time_step(
@@ -153,7 +156,7 @@ class MeshModel:
             self.credit, self.buffer_flits, self.core_router, self.core_port, self.router_core,
             self.inject_latency, self.inject_interval, self.eject_slots, self.eject_credit, self.inject_queue,
             self.stage_queue, self.axon_in, self.wheel_slots, self.wheel_shift, load.core_first, load.tail_work,
-            load.destination, load.flits, load.work, load.read, load.accumulate, injected, arrived, cores,
-            link_flits,
+            packets.ravel(), cores, link_flits,
         )  # fmt: skip
+        injected, arrived = packets[:, time_kernels.INJECTED], packets[:, time_kernels.ARRIVED]
         return PacketTimes(injected, arrived, cores, link_flits, int(delivered), int(last))

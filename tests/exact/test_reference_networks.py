@@ -203,6 +203,17 @@ def test_mnist_answers(reference_data: Path) -> None:
     assert windows.sum(axis=1).argmax(axis=1).tolist() == arrays["labels"].tolist()
 
 
+def test_no_recorded_run_is_left_out(reference_data: Path) -> None:
+    found = {path for folder in LAYERS for path in (reference_data / folder).glob("messages*.npz")}
+    named = {
+        reference_data / folder / f"messages{'_' * bool(sequence)}{sequence}_{rounding}.npz"
+        for folder, sequence, rounding in SDNN_RUNS
+    }
+    assert found == named
+    spikes = {path.parent.name for path in reference_data.glob("*/spikes.npz")}
+    assert spikes == {folder for folder, _, _ in CUBA_RUNS}
+
+
 def test_both_roundings_were_recorded_apart(reference_data: Path) -> None:
     """Guards the tests above: on this network the two roundings send different messages."""
     place = reference_data / "synth_sdnn_features"

@@ -389,6 +389,18 @@ def test_huge_shapes_take_no_memory(good: Path, edits: list[Edit]) -> None:
         tracemalloc.stop()
 
 
+def test_a_text_that_promises_gigabytes_is_not_read(good: Path) -> None:
+    with h5py.File(good, "a") as file:
+        put("3/neuron/type", "SDNN")(file)
+        offset = file["layer/3/neuron/type"].id.get_offset()
+    assert read_netx(good).layers
+    damaged = bytearray(good.read_bytes())
+    damaged[offset : offset + 4] = (4_000_000_000).to_bytes(4, "little")
+    good.write_bytes(damaged)
+    with pytest.raises(ModelError, match="layer/3/neuron/type promises a text of 4000000000 bytes"):
+        read_netx(good)
+
+
 def test_a_huge_network_that_is_right_takes_no_memory_to_read(good: Path) -> None:
     with h5py.File(good, "a") as file:
         for key, value in (("0/shape", [1, 20001, 20001]), ("1/shape", [2, 20000, 20000])):

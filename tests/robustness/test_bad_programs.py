@@ -101,7 +101,7 @@ def put(path: str, value: Any) -> Change:
     def change(file: h5py.File) -> None:
         if path in file:
             del file[path]
-        file[path] = value
+        file[path] = np.bytes_(value) if isinstance(value, str) else value
 
     return change
 
@@ -125,7 +125,7 @@ def attribute(path: str, key: str, value: Any = None) -> Change:
         if key in attributes:
             del attributes[key]
         if value is not None:
-            attributes[key] = value
+            attributes[key] = np.bytes_(value) if isinstance(value, str) else value
 
     return change
 
@@ -163,7 +163,7 @@ def chip_key(path: str, value: object = None) -> Change:
     """Set a quantity of the chip, or remove it."""
 
     def change(file: h5py.File) -> None:
-        plain = json.loads(file["chip"][0])
+        plain = json.loads(np.asarray(file["chip"][()]).ravel()[0])
         *tables, last = path.split(".")
         table = functools.reduce(operator.getitem, tables, plain)
         table[last] = {"value": value, "kind": "estimate", "source": "here", "note": "chosen"}
@@ -220,7 +220,19 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     # Types and shapes
     "floats": (put("axons/words", np.zeros(89)), "axons/words has dtype float64; it must hold integers"),
-    "a text for numbers": (put("traffic", "hello"), "traffic has dtype object; it must hold integers"),
+    "a text for numbers": (put("traffic", "hello"), "traffic has dtype |S5; it must hold integers"),
+    "a text of variable length": (
+        attribute("network", "name", np.array(["small"], dtype=object)),
+        "network: attribute name is of variable length; write a text of fixed length, numpy.bytes_(text)",
+    ),
+    "a long text of variable length": (
+        put("chip", np.array(["{}"], dtype=object)),
+        "chip is of variable length; write a text of fixed length, numpy.bytes_(text) in h5py",
+    ),
+    "a name that is no text": (
+        attribute("network/layers/1", "name", np.bytes_(b"\xc3")),
+        "network/layers/1: attribute name is not UTF-8",
+    ),
     "wrong length": (put("cores/layer", [0, 1]), "cores/layer has shape (2,); it must have (7,)"),
     "wrong axes": (
         put("cores/box", np.zeros((7, 6), int)),
@@ -250,7 +262,7 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "a text for a number": (
         attribute("network/connections/0", "target", "conv"),
-        "network/connections/0: attribute target is 'conv'; it must hold integers, 1 of them",
+        "network/connections/0: attribute target is b'conv'; it must hold integers, 1 of them",
     ),
     "a number for a text": (
         attribute("network/layers/1", "name", 3),
@@ -349,7 +361,7 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "a kernel that does not fit": (
         attribute("network/connections/0/transform", "dilation", [9, 9]),
-        "network/connections/0/transform: a kernel of (3, 3) does not fit rows and columns (6, 6)",
+        "network/connections/0/transform: a kernel of (3, 3), dilation (9, 9) and padding (0, 0) does not fit",
     ),
     "a stride of nothing": (
         attribute("network/connections/0/transform", "stride", [0, 1]),
@@ -385,7 +397,7 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "an image led to another shape": (
         attribute("network/layers/2", "shape", [1, 4, 2]),
-        "core 5 cannot be matched: connection conv -> pool: the pool2d gives shape (2, 2, 2), layer pool has (1, 4, 2)",
+        "connection conv -> pool: the pool2d gives shape (2, 2, 2), layer pool has (1, 4, 2)",
     ),
     # The chip
     "a chip that is no JSON": (put("chip", "loihi2"), "chip is not JSON of a chip: Expecting value"),
@@ -421,7 +433,7 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "too few slots": (
         edit("cores/neuron_slots", 6, 2),
-        "core 6 takes 2 neuron slots for 3 neurons; give at least as many",
+        "core 6 takes 2 neuron slots for 3 neurons; give 3 to 1099511627776",
     ),
     "a neuron on no core": (
         edit("cores/box", (6, 0, 0), 1),
@@ -460,11 +472,15 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "negative words": (
         both(edit("cores/memory_words", (6, 1), -3), edit("cores/memory_bits", (6, 1), -192)),
-        "cores/memory_words is -3 on core 6; give 0 or more",
+        "cores/memory_words is [9, -3, 30, 9, 1] on core 6; give 0 to 1099511627776",
+    ),
+    "words beyond all sums": (
+        edit("cores/memory_words", (6, 0), 1 << 62),
+        "cores/memory_bits: core 6, synapse: 576; 4611686018427387904 words of 64 bits are 295147905179352825856",
     ),
     "negative entries": (
         edit("cores/axon_in_entries", 5, -1),
-        "cores/axon_in_entries is -1 on core 5; give 0 or more",
+        "cores/axon_in_entries is -1 on core 5; give 0 to 1099511627776",
     ),
     # The axon table
     "an axon_start that falls": (
@@ -558,6 +574,20 @@ def test_what_is_wrong_is_said(name: str, error_after: Callable[[Change], str]) 
     error = error_after(change)
     assert expected in error
     assert error.startswith("p.h5: ")
+
+
+def test_errors_of_network_and_chip_stand_each_on_its_line(error_after: Callable[[Change], str]) -> None:
+    error = error_after(
+        both(
+            CASES["a name used twice"][0],
+            chip_key("core.neurons"),
+            chip_key("core.max_delay", "3 ns"),
+        )
+    )
+    lines = error.splitlines()
+    assert lines[0] == "p.h5: 5 errors"
+    assert sum(line.startswith("  - small: ") for line in lines) == 3
+    assert sum(line.startswith("  - chip loihi2: core.") for line in lines) == 2
 
 
 def test_all_errors_of_form_come_at_once(error_after: Callable[[Change], str]) -> None:
