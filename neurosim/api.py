@@ -94,6 +94,7 @@ def simulate(
     layout: str | None = None,
     keep_activity: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    threads: int | None = None,
 ) -> Result:
     """Run a program on its inputs.
 
@@ -115,6 +116,9 @@ def simulate(
         Whether the result keeps every message.
     progress
         Called with the timesteps done and their number.
+    threads
+        Threads that time timesteps; by default the processors at hand, at most 8. The result is the same
+        for any number.
 
     Raises
     ------
@@ -145,7 +149,7 @@ def simulate(
     if steps_per_inference < 1:
         raise InputError(f"steps per inference is {steps_per_inference}; it must be 1 or more")
     report = None if progress is None else lambda done: progress(done, timesteps)
-    counts = run_program(program, frames, timesteps, keep_activity, report)
+    counts = run_program(program, frames, timesteps, keep_activity, report, threads)
     return Result(counts, fed, steps_per_inference, notes)
 
 

@@ -46,6 +46,12 @@ PATH = click.Path(path_type=Path)
     help="Order of the frames' axes, where their shape fits both.",
 )
 @common.reader_options
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads that time timesteps; any number gives the same bytes.  [default: the processors, at most 8]",
+)
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the summary as JSON.")
 @click.option("--csv", "csv_folder", type=PATH, metavar="DIR", help="Write tables into this folder.")
 def command(
@@ -59,6 +65,7 @@ def command(
     seed: int | None,
     json_file: Path | None,
     csv_folder: Path | None,
+    threads: int | None,
     **reader: Any,
 ) -> None:
     """Simulate a network on a chip: energy, latency and memory traffic.
@@ -94,7 +101,7 @@ def command(
     if shipped:
         notes = (*notes, f"the input is the frames that ship with {model}")
     with announce_compilation(say_compiling), RunProgress() as progress:
-        result = simulate(program, frames, steps, steps_per_inference, layout, progress=progress)
+        result = simulate(program, frames, steps, steps_per_inference, layout, False, progress, threads)
     summary = summarise(result, notes, None if found.compiled else settings)
     if csv_folder is not None:
         write_tables(result, summary, csv_folder)

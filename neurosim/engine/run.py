@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler import Program
-from neurosim.engine.counters import LAYER_COUNTS
+from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS
 from neurosim.engine.function import FunctionRun, StepActivity
-from neurosim.engine.timing import TimeRun
-from neurosim.errors import AuditError
+from neurosim.engine.timing import PacketTrace, StepTiming, TimeRun
+from neurosim.errors import AuditError, InputError
 from neurosim.network import Network
 
 IntArray = NDArray[np.int64]
@@ -80,12 +83,62 @@ def audit_synops(network: Network, activity: StepActivity) -> None:
             )
 
 
+class _Totals:
+    """What a run adds up, timestep by timestep, in their order."""
+
+    def __init__(self, program: Program, timesteps: int) -> None:
+        self.network = network = program.network
+        self.layer_counts = np.zeros((timesteps, len(network.layers), LAYER_COUNTS), dtype=np.int64)
+        self.core_counts = np.zeros((program.cores, CORE_COUNTS), dtype=np.int64)
+        self.link_flits: IntArray | int = 0
+        self.spans = np.zeros((4, timesteps), dtype=np.int64)
+        self.outputs = {layer.name: np.zeros((timesteps, layer.size), dtype=np.int64) for layer in network.outputs}
+
+    def add(self, activity: StepActivity, timing: StepTiming) -> None:
+        step = activity.timestep - 1
+        self.layer_counts[step] = timing.layer_counts
+        self.core_counts += timing.core_counts
+        self.link_flits = self.link_flits + timing.link_flits
+        self.spans[:, step] = timing.duration_ps, timing.sweep_ps, timing.network_ps, timing.synapse_ps
+        for name, values in self.outputs.items():
+            number = self.network.index[name]
+            low, high = activity.layer_start[number], activity.layer_start[number + 1]
+            values[step, activity.neuron[low:high] - self.network.offsets[number]] = activity.value[low:high]
+
+
+def default_threads() -> int:
+    """Return how many threads a run uses unless told: the processors that this process may use, at most 8."""
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
+
+
+def _timed(
+    function: FunctionRun, timer: TimeRun, timesteps: int, threads: int
+) -> Iterator[tuple[StepActivity, StepTiming]]:
+    """Yield each timestep's activity and timing, in order; timesteps are timed in `threads` threads."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[tuple[StepActivity, Future[tuple[StepTiming, PacketTrace]]]] = deque()
+        try:
+            for activity in function.steps(timesteps):
+                audit_synops(function.network, activity)
+                waiting.append((activity, pool.submit(timer.step, activity)))
+                if len(waiting) > 4 * threads:
+                    first, future = waiting.popleft()
+                    yield first, future.result()[0]
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()[0]
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
 def run_program(
     program: Program,
     frames: dict[str, NDArray[Any]],
     timesteps: int,
     keep_activity: bool = False,
     progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
 ) -> RunCounts:
     """Run `program` for `timesteps` timesteps.
 
@@ -101,46 +154,40 @@ def run_program(
         Whether to keep every message.
     progress
         Called with the number of each timestep once it is done.
+    threads
+        Threads that time timesteps; None for `default_threads`. The result is the same for any number.
 
     Raises
     ------
     InputError
-        Frames that do not fit the network.
+        Frames that do not fit the network, or fewer threads than one.
     MessageWidthError
         A message is wider than the chip's payload.
     DeadlockError, AuditError
         The simulation itself failed.
     """
-    network = program.network
-    function, time = FunctionRun(network, frames), TimeRun(program)
-    layer_counts = np.zeros((timesteps, len(network.layers), LAYER_COUNTS), dtype=np.int64)
-    spans = np.zeros((4, timesteps), dtype=np.int64)
-    outputs = {layer.name: np.zeros((timesteps, layer.size), dtype=np.int64) for layer in network.outputs}
+    threads = default_threads() if threads is None else threads
+    if threads < 1:
+        raise InputError(f"threads is {threads}; it must be 1 or more")
+    function, timer, totals = FunctionRun(program.network, frames), TimeRun(program), _Totals(program, timesteps)
     kept: list[StepActivity] = []
-    for step in range(timesteps):
-        activity = function.step()
-        audit_synops(network, activity)
-        timing, _ = time.step(activity)
-        layer_counts[step] = timing.layer_counts
-        spans[:, step] = timing.duration_ps, timing.sweep_ps, timing.network_ps, timing.synapse_ps
-        for name, values in outputs.items():
-            number = network.index[name]
-            low, high = activity.layer_start[number], activity.layer_start[number + 1]
-            values[step, activity.neuron[low:high] - network.offsets[number]] = activity.value[low:high]
+    for activity, timing in _timed(function, timer, timesteps, threads):
+        totals.add(activity, timing)
         if keep_activity:
             kept.append(activity)
         if progress is not None:
-            progress(step + 1)
+            progress(activity.timestep)
+    duration, sweep, network, synapse = totals.spans
     return RunCounts(
         program,
-        layer_counts,
-        time.core_counts,
-        time.link_flits,
-        spans[0],
-        spans[1],
-        spans[2],
-        spans[3],
-        time.barrier_ps,
-        outputs,
+        totals.layer_counts,
+        totals.core_counts,
+        np.asarray(totals.link_flits),
+        duration,
+        sweep,
+        network,
+        synapse,
+        timer.barrier_ps,
+        totals.outputs,
         tuple(kept),
     )

@@ -33,6 +33,10 @@ class StepTiming:
         When the last core ended its sweep, the last packet arrived, the last synapse was accumulated.
     layer_counts
         int64 (layers, LAYER_COUNTS): see `LayerCount`.
+    core_counts
+        int64 (C, CORE_COUNTS): see `CoreCount`.
+    link_flits
+        int64 (R, P): flits that left each router by each output.
     """
 
     duration_ps: int
@@ -40,6 +44,8 @@ class StepTiming:
     network_ps: int
     synapse_ps: int
     layer_counts: IntArray
+    core_counts: IntArray
+    link_flits: IntArray
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,9 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
 
 
 class TimeRun:
-    """A program being timed, timestep by timestep; each starts with an empty network.
+    """Times a program's timesteps, each by itself: every one starts with an empty network.
+
+    Nothing is kept from one timestep to the next, so any thread may time any of them.
 
     Parameters
     ----------
@@ -138,10 +146,6 @@ class TimeRun:
         Greatest common divisor of all delays of the chip, so that no time is rounded.
     barrier_ps
         Length of the barrier that ends every timestep.
-    core_counts
-        int64 (C, CORE_COUNTS): see `CoreCount`, over all timesteps so far.
-    link_flits
-        int64 (R, P): flits that left each router by each output, over all timesteps so far.
     """
 
     def __init__(self, program: Program) -> None:
@@ -152,8 +156,6 @@ class TimeRun:
         self.ticks = {name: value // self.tick_ps for name, value in delays.items()}
         self.barrier_ps = chip.barrier_ps(program.tiles)
         self.mesh = mesh_model(chip, program.core_slot, self.ticks)
-        self.core_counts = np.zeros((program.cores, CORE_COUNTS), dtype=np.int64)
-        self.link_flits = np.zeros(self.mesh.topology.next_router.shape, dtype=np.int64)
         kinds = (chip.core.encodings.dense, chip.core.encodings.sparse, chip.core.encodings.conv)
         structural = np.array([kind.synops == "structural" for kind in kinds])
         self.axon_charged = np.where(
@@ -224,17 +226,17 @@ class TimeRun:
         self._check_width(activity)
         program, tick = self.program, self.tick_ps
         counts = np.zeros((len(program.network.layers), LAYER_COUNTS), dtype=np.int64)
-        core_counts = np.zeros_like(self.core_counts)
+        core_counts = np.zeros((program.cores, CORE_COUNTS), dtype=np.int64)
         load = self._packets(activity, counts, core_counts)
         times = self.mesh.time(load)
         check_delivery(activity.timestep, load, times, counts)
-        self.link_flits += times.link_flits
-        self._add_core_counts(core_counts, times.cores)
+        self._complete_core_counts(core_counts, times.cores)
         self._count_synops(activity, counts)
         sweep = int(times.cores[:, time_kernels.CORE_SWEEP_END].max()) * tick
         synapse = int(times.cores[:, time_kernels.CORE_FINISH].max()) * tick
         network = times.last * tick
-        timing = StepTiming(max(sweep, network, synapse) + self.barrier_ps, sweep, network, synapse, counts)
+        duration = max(sweep, network, synapse) + self.barrier_ps
+        timing = StepTiming(duration, sweep, network, synapse, counts, core_counts, times.link_flits)
         source = np.repeat(np.arange(program.cores), np.diff(load.core_first))
         return timing, PacketTrace(source, load.destination, load.flits, times.injected * tick, times.arrived * tick)
 
@@ -244,12 +246,11 @@ class TimeRun:
         running = np.concatenate(([0], np.cumsum(met, dtype=np.int64)))
         counts[:, LayerCount.SYNOPS_NONZERO] = np.diff(running[activity.layer_start])
 
-    def _add_core_counts(self, core_counts: IntArray, cores: IntArray) -> None:
+    def _complete_core_counts(self, core_counts: IntArray, cores: IntArray) -> None:
         core_counts[:, CoreCount.STALL_PS] = cores[:, time_kernels.CORE_STALL]
         core_counts[:, CoreCount.INPUT_WAIT_PS] = cores[:, time_kernels.CORE_WAIT]
         core_counts[:, CoreCount.AXON_IN_PS] = core_counts[:, CoreCount.PACKETS_IN] * self.ticks["axon_in"]
         core_counts[:, CoreCount.SWEEP_PS :] *= self.tick_ps
-        self.core_counts += core_counts
 
 
 def check_delivery(timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray) -> None:

@@ -174,7 +174,7 @@ def test_a_wrong_synop_count_is_an_error() -> None:
 def test_a_lost_packet_and_a_wrong_route_are_errors() -> None:
     result = neurosim.simulate(neurosim.compile(chain(), "loihi2"), np.full((1, 4), 9), keep_activity=True)
     time = TimeRun(result.program)
-    counts, cores = np.zeros((3, len(LayerCount)), dtype=np.int64), np.zeros_like(time.core_counts)
+    counts, cores = np.zeros((3, len(LayerCount)), dtype=np.int64), np.zeros_like(result.counts.core_counts)
     load = time._packets(result.counts.activity[0], counts, cores)
     times = time.mesh.time(load)
     check_delivery(1, load, times, counts)
