@@ -1,4 +1,4 @@
-"""A mesh of routers with cores, and the timing of one timestep's packets on it."""
+"""A network of routers with cores, and the timing of one timestep's packets on it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.engine import time_kernels
-from neurosim.engine.topology import LOCAL, Topology
+from neurosim.engine.topology import Topology
+from neurosim.errors import InputError
 
 IntArray = NDArray[np.int64]
 
+MOST_INPUTS = 62
+"""Inputs of a router, virtual channels counted, that fit the bits of a request."""
+
 WHEEL_SLOTS = 1 << 12
 """Slots of the timing wheel, a power of two; its size changes speed, never results."""
+
+
+@dataclass(frozen=True)
+class Multicast:
+    """Where multicast packets go (N packets, M copies, T trees, R routers).
+
+    Attributes
+    ----------
+    trees
+        int64 (T, R): outputs that a tree takes at a router, a bit each.
+    tree
+        int64 (N,): tree of each packet.
+    copy_first
+        int64 (N + 1,): where each packet's copies begin.
+    core
+        int64 (M,): core that gets the copy.
+    read, accumulate
+        int64 (M,): ticks that the copy takes at the synapse memory and the accumulators of its core.
+    """
+
+    trees: IntArray
+    tree: IntArray
+    copy_first: IntArray
+    core: IntArray
+    read: IntArray
+    accumulate: IntArray
 
 
 @dataclass(frozen=True)
@@ -33,6 +63,8 @@ class PacketLoad:
         int64 (N,): ticks that the sender works between the packet before and this one.
     read, accumulate
         int64 (N,): ticks that the packet takes at the synapse memory and the accumulators.
+    multicast
+        Where packets go that have several destinations; then destination, read and accumulate are not used.
     """
 
     core_first: IntArray
@@ -42,6 +74,7 @@ class PacketLoad:
     work: IntArray
     read: IntArray
     accumulate: IntArray
+    multicast: Multicast | None = None
 
 
 @dataclass(frozen=True)
@@ -50,15 +83,22 @@ class PacketTimes:
 
     Attributes
     ----------
-    injected, arrived
-        int64 (N,): head leaves its queue; tail reaches its core; -1 where it never did.
+    injected
+        int64 (N,): head leaves its queue; -1 where it never did.
+    arrived
+        int64 (N,), or (M,) for multicast copies: tail reaches its core; -1 where it never did.
     cores
         int64 (C, CORE_COUNTERS): end of the sweep, end of the last accumulation, stalled and waiting
         ticks.
     link_flits
         int64 (R, P): flits that left by each output.
+    dropped
+        int64 (R, P): copies that gave up waiting for each output.
+    waiting
+        The circle of inputs that wait for each other, or the chain up to what they wait for, in words;
+        empty where everything moved.
     delivered
-        Number of packets that arrived.
+        Number of packets, or of copies, that arrived.
     last
         When the last one arrived.
     """
@@ -67,6 +107,8 @@ class PacketTimes:
     arrived: IntArray
     cores: IntArray
     link_flits: IntArray
+    dropped: IntArray
+    waiting: str
     delivered: int
     last: int
 
@@ -101,6 +143,14 @@ class MeshModel:
         Messages that wait before each of the two later stages of a core.
     axon_in
         Ticks of axon-in for each message; may be 0.
+    channels
+        Virtual channels of an input, each with its own slots. Two keep rings free of deadlock.
+    cut_through
+        Whether a packet's head waits until the next input has room for all of it (virtual cut-through);
+        otherwise flits follow each other as slots come free (wormhole).
+    patience
+        Ticks after which a flit at the head of an input gives up the outputs that it waits for; 0 for
+        never. Only packets of one flit can give up.
     wheel_slots
         Slots of the timing wheel.
     """
@@ -119,6 +169,9 @@ class MeshModel:
     eject_credit: int
     stage_queue: int
     axon_in: int
+    channels: int = 1
+    cut_through: bool = False
+    patience: int = 0
     wheel_slots: int = WHEEL_SLOTS
 
     @cached_property
@@ -132,7 +185,7 @@ class MeshModel:
     def wheel_shift(self) -> int:
         """log2 of the ticks that a slot of the wheel covers: no more than the shortest delay."""
         links = self.topology.next_router >= 0
-        links[:, LOCAL:] = True
+        links[:, self.topology.links :] = True
         shortest = min(
             int(self.latency[links].min()),
             int(self.interval[links].min()),
@@ -142,21 +195,100 @@ class MeshModel:
         )
         return shortest.bit_length() - 1
 
-    def time(self, load: PacketLoad) -> PacketTimes:
-        """Time one timestep that begins with an empty network."""
-        count = load.destination.size
-        packets = np.full((count, time_kernels.PACKET), -1, dtype=np.int64)
-        columns = (load.destination, load.flits, load.work, load.read, load.accumulate)
+    def _rows(self, load: PacketLoad) -> tuple[IntArray, IntArray, IntArray]:
+        """Return the kernel's rows of packets and of copies, and the multicast trees."""
+        count = load.flits.size
+        packets = np.full((count + 1, time_kernels.PACKET), -1, dtype=np.int64)
+        packets[:count, time_kernels.FLITS] = load.flits
+        packets[:count, time_kernels.WORK] = load.work
+        many = load.multicast
+        if many is None:
+            trees = np.zeros((1, self.topology.routers), dtype=np.int64)
+            packets[:, time_kernels.COPY] = np.arange(count + 1)
+            columns: tuple[IntArray, ...] = (load.destination, load.read, load.accumulate)
+        else:
+            trees = many.trees
+            packets[:count, time_kernels.TREE] = many.tree
+            packets[:, time_kernels.COPY] = many.copy_first
+            columns = (many.core, many.read, many.accumulate)
+        copies = np.full((columns[0].size, time_kernels.COPIES), -1, dtype=np.int64)
         for column, values in enumerate(columns):
-            packets[:, column] = values
+            copies[:, column] = values
+        return packets, copies, trees
+
+    def _check(self, load: PacketLoad) -> None:
+        width = self.topology.next_router.shape[1]
+        longest = int(load.flits.max()) if load.flits.size else 0
+        if width * self.channels > MOST_INPUTS:
+            raise InputError(
+                f"a router has {width} ports with {self.channels} virtual channels; at most {MOST_INPUTS} inputs fit"
+            )
+        if self.patience and longest > 1:
+            raise InputError(
+                f"packets of {longest} flits cannot give up waiting; use packets of one flit or patience 0"
+            )
+        if self.cut_through and longest > self.buffer_flits:
+            raise InputError(
+                f"a packet of {longest} flits never fits buffers of {self.buffer_flits} whole; "
+                "use wormhole or larger buffers"
+            )
+
+    def time(self, load: PacketLoad) -> PacketTimes:
+        """Time one timestep that begins with an empty network.
+
+        Raises
+        ------
+        InputError
+            Packets that these routers cannot handle.
+        """
+        self._check(load)
+        top = self.topology
+        packets, copies, trees = self._rows(load)
         cores = np.zeros((self.core_router.size, time_kernels.CORE_COUNTERS), dtype=np.int64)
-        link_flits = np.zeros(self.topology.next_router.shape, dtype=np.int64)
-        delivered, last = time_kernels.time_step(
-            self.topology.next_router, self.topology.next_port, self.topology.route, self.latency, self.interval,
-            self.credit, self.buffer_flits, self.core_router, self.core_port, self.router_core,
-            self.inject_latency, self.inject_interval, self.eject_slots, self.eject_credit, self.inject_queue,
-            self.stage_queue, self.axon_in, self.wheel_slots, self.wheel_shift, load.core_first, load.tail_work,
-            packets.ravel(), cores, link_flits,
+        rows = time_kernels.new_ports(
+            top.next_router, top.next_port, self.latency, self.interval, self.credit, self.router_core, top.side,
+            top.dateline, self.channels, self.buffer_flits,
         )  # fmt: skip
-        injected, arrived = packets[:, time_kernels.INJECTED], packets[:, time_kernels.ARRIVED]
-        return PacketTimes(injected, arrived, cores, link_flits, int(delivered), int(last))
+        delivered, last = time_kernels.time_step(
+            top.next_router, top.next_port, top.route, trees, self.channels, self.cut_through, self.patience,
+            self.buffer_flits, self.core_router, self.core_port, self.inject_latency, self.inject_interval,
+            self.eject_slots, self.eject_credit, self.inject_queue, self.stage_queue, self.axon_in,
+            self.wheel_slots, self.wheel_shift, load.core_first, load.tail_work, rows, packets.reshape(-1),
+            copies.reshape(-1), cores,
+        )  # fmt: skip
+        ports = rows.reshape(*top.next_router.shape, self.channels, time_kernels.PORT)
+        return PacketTimes(
+            injected=packets[:-1, time_kernels.INJECTED],
+            arrived=copies[:, time_kernels.ARRIVED],
+            cores=cores,
+            link_flits=ports[:, :, 0, time_kernels.PASSED].copy(),
+            dropped=ports[:, :, 0, time_kernels.DROPPED].copy(),
+            waiting=self._waiting(ports),
+            delivered=int(delivered),
+            last=int(last),
+        )
+
+    def _waiting(self, ports: IntArray) -> str:
+        """Follow flits that are left, each to the full input that it waits for, until one comes up again."""
+        stuck = np.argwhere(ports[..., time_kernels.COUNT] > 0)
+        if not stuck.size:
+            return ""
+        top = self.topology
+        at = tuple(int(v) for v in stuck[0])
+        seen: list[tuple[int, ...]] = []
+        while at not in seen:
+            seen.append(at)
+            router = at[0]
+            wants = int(ports[(*at, time_kernels.WANTS)])
+            out = (wants & -wants).bit_length() - 1
+            to = int(top.next_router[router, out]) if wants else -1
+            if to < 0:
+                break
+            entry = int(top.next_port[router, out])
+            full = [v for v in range(self.channels) if ports[to, entry, v, time_kernels.COUNT] > 0]
+            if not full:
+                break
+            at = (to, entry, full[0])
+        else:
+            seen = seen[seen.index(at) :]
+        return " -> ".join(f"router {r} input {p} channel {v}" for r, p, v in [*seen, at] if (r, p, v) in seen)

@@ -1,4 +1,4 @@
-"""Compiled kernel of one timestep in time: injection, mesh, ejection and core stages as discrete events.
+"""Compiled kernel of one timestep in time: injection, network, ejection and core stages as discrete events.
 
 All times are int64 ticks since the timestep began; a tick divides every delay of the chip, so nothing is
 rounded. The events are evaluations of routers, each with at most one wake-up pending in a timing wheel.
@@ -9,8 +9,12 @@ it was emptied, so a credit needs no event of its own unless its sender waits fo
 computed by recurrences: nobody else writes to the router input behind its injection queue, so when a flit
 gets there is known as soon as there is a slot for it; and its three stages are servers in tandem.
 
-State stands in a few arrays of rows, one row a port, a core or a packet: rows share cache lines, and the
-compiler counts references of every array that a helper is given.
+A port has one FIFO a virtual channel; inputs are numbered port * channels + channel. The flit at the head of
+a FIFO wants a set of outputs, one for a unicast packet and several where a multicast packet branches; it is
+copied to each as that output is granted, and leaves the FIFO with the last.
+
+State stands in a few arrays of rows, one row an input, a core, a packet or a copy: rows share cache lines,
+and the compiler counts references of every array that a helper is given.
 """
 
 from __future__ import annotations
@@ -24,25 +28,51 @@ from neurosim.engine.wheel_kernels import NEVER, bring_near, new_wheel, next_slo
 # Columns of the counters kept for each core.
 CORE_SWEEP_END, CORE_FINISH, CORE_STALL, CORE_WAIT, CORE_COUNTERS = 0, 1, 2, 3, 4
 
-# A port: as an input, then as an output. Rows of ports are numbered in columns: port * PORT.
-FIRST, COUNT, INPUT_FREE, WAITED_FOR, UPSTREAM, FEEDER, RETURN, FIFO = 0, 1, 2, 3, 4, 5, 6, 7
-OUTPUT_FREE, POINTER, LOCKED, LEADS, LATENCY, SPACE, EJECTS, PASSED = 8, 9, 10, 11, 12, 13, 14, 15
-PORT = 16
+# An input (a virtual channel of a port); INPUT_FREE, SIDE and all from OUTPUT_FREE on count in channel 0 only.
+FIRST, COUNT, INPUT_FREE, WAITED_FOR, UPSTREAM, FEEDER, RETURN, FIFO, WANTS, SIDE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+# The output of the same port; LOCKED is kept for each channel.
+OUTPUT_FREE, POINTER, LOCKED, LEADS, LATENCY, SPACE, EJECTS, PASSED, DATELINE, DROPPED = (
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+)
+SINCE = 20
+PORT = 21
 
 # A core: its sending side, then its receiving side.
 SENDING, SENT_FLITS, READY, SOURCE_FREE, LEFT_FIRST, LEFT_LAST, LEFT_NEXT, LAST_PACKET = 0, 1, 2, 3, 4, 5, 6, 7
 EJECT_FIRST, EJECT_LAST, EJECT_NEXT, AXON_LEFT, READ_LEFT, FINISH, RING, RING_NEXT = 8, 9, 10, 11, 12, 13, 14, 15
 CORE = 16
 
-# A packet.
-DESTINATION, FLITS, WORK, READ, ACCUMULATE, INJECTED, ARRIVED = 0, 1, 2, 3, 4, 5, 6
-PACKET = 7
+# A packet; TREE is -1 for a unicast packet, whose only copy says where it goes.
+FLITS, WORK, TREE, COPY, INJECTED = 0, 1, 2, 3, 4
+PACKET = 5
+
+# A copy of a packet, one for each core that gets it.
+TO_CORE, READ, ACCUMULATE, ARRIVED = 0, 1, 2, 3
+COPIES = 4
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _inject(
-    core, slot, router, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings, way, counters
-):
+def _wants(packet, router, packets, copies, way, trees):
+    """Return the outputs that a packet wants at a router, a bit each."""
+    tree = packets[packet * PACKET + TREE]
+    if tree >= 0:
+        wanted = trees[tree, router]
+    else:
+        wanted = np.int64(1) << way[copies[packets[packet * PACKET + COPY] * COPIES + TO_CORE], router]
+    return wanted
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _inject(core, slot, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings, counters):
     """Put the next flit of `core` into an empty slot of its router, stamped with the time it is there."""
     at = core * CORE
     packet = cores[at + SENDING]
@@ -53,7 +83,7 @@ def _inject(
     cores[at + SENT_FLITS] += 1
     tail = cores[at + SENT_FLITS] == packets[row + FLITS]
     fifo[slot] = when + inject_latency
-    fifo[slot + 1] = (packet << 6) + (way[packets[row + DESTINATION], router] << 1) + tail
+    fifo[slot + 1] = 2 * packet + tail
     ports[port + COUNT] += 1
     cores[at + SOURCE_FREE] = when + inject_interval
     if tail:
@@ -74,7 +104,7 @@ def _inject(
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _receive(core, arrival, row, t_axon, stage_queue, cores, packets, rings, counters):
+def _receive(core, arrival, copy, t_axon, stage_queue, cores, copies, rings, counters):
     """Pass one message through axon-in, synapse read and accumulate; return when axon-in takes it.
 
     A core keeps when each server was left by the message before, and, in two rings, when the last messages
@@ -85,11 +115,11 @@ def _receive(core, arrival, row, t_axon, stage_queue, cores, packets, rings, cou
     taken = max(arrival, cores[at + AXON_LEFT])
     done = max(taken + t_axon, rings[ring])
     start = max(done, cores[at + READ_LEFT])
-    left = max(start + packets[row + READ], rings[ring + stage_queue])
+    left = max(start + copies[copy + READ], rings[ring + stage_queue])
     begin = max(left, cores[at + FINISH])
     cores[at + AXON_LEFT] = done
     cores[at + READ_LEFT] = left
-    cores[at + FINISH] = begin + packets[row + ACCUMULATE]
+    cores[at + FINISH] = begin + copies[copy + ACCUMULATE]
     rings[ring] = start
     rings[ring + stage_queue] = begin
     cores[at + RING_NEXT] += 1
@@ -100,32 +130,40 @@ def _receive(core, arrival, row, t_axon, stage_queue, cores, packets, rings, cou
 
 
 @nb.njit(cache=True, nogil=True)
-def _new_ports(next_router, next_port, latency, interval, credit, router_core, buffer_flits):
-    """Return the rows of all ports; see the columns above."""
+def new_ports(next_router, next_port, latency, interval, credit, router_core, side, dateline, channels, buffer_flits):
+    """Return the rows of all inputs and outputs; see the columns above and `time_step`."""
     routers, width = next_router.shape
-    ports = np.zeros(routers * width * PORT, dtype=np.int64)
+    ports = np.zeros(routers * width * channels * PORT, dtype=np.int64)
     for r in range(routers):
         for p in range(width):
-            at = (r * width + p) * PORT
-            ports[at + UPSTREAM] = -1
-            ports[at + LOCKED] = -1
-            ports[at + FIFO] = (r * width + p) * buffer_flits * 2
-            ports[at + RETURN] = credit[r, p]
+            for v in range(channels):
+                number = (r * width + p) * channels + v
+                at = number * PORT
+                ports[at + UPSTREAM] = -1
+                ports[at + FEEDER] = -1
+                ports[at + LOCKED] = -1
+                ports[at + FIFO] = number * buffer_flits * 2
+                ports[at + RETURN] = credit[r, p]
+            at = (r * width + p) * channels * PORT
+            ports[at + SIDE] = side[p]
             ports[at + LATENCY] = latency[r, p]
             ports[at + SPACE] = interval[r, p]
             ports[at + FEEDER] = router_core[r, p]
             ports[at + EJECTS] = router_core[r, p]
+            ports[at + LEADS] = -1
+            ports[at + DATELINE] = dateline[r, p]
     for r in range(routers):
         for p in range(width):
             if next_router[r, p] >= 0:
-                to = (next_router[r, p] * width + next_port[r, p]) * PORT
-                ports[(r * width + p) * PORT + LEADS] = to
-                ports[to + UPSTREAM] = r
+                to = (next_router[r, p] * width + next_port[r, p]) * channels * PORT
+                ports[(r * width + p) * channels * PORT + LEADS] = to
+                for v in range(channels):
+                    ports[to + v * PORT + UPSTREAM] = r
     return ports
 
 
 @nb.njit(cache=True, nogil=True)
-def _new_cores(core_first, packets, eject_slots, inject_queue, stage_queue):
+def _new_cores(core_first, packets, copies, eject_slots, inject_queue, stage_queue):
     """Return the rows of all cores, and the number of ring entries they need.
 
     A queue longer than what passes through it in this timestep is never full, so it is cut to that.
@@ -133,7 +171,9 @@ def _new_cores(core_first, packets, eject_slots, inject_queue, stage_queue):
     count = core_first.size - 1
     cores = np.zeros(count * CORE, dtype=np.int64)
     for p in range(core_first[count]):
-        cores[packets[p * PACKET + DESTINATION] * CORE + EJECT_LAST] += packets[p * PACKET + FLITS]
+        last = packets[(p + 1) * PACKET + COPY]
+        for copy in range(packets[p * PACKET + COPY], last):
+            cores[copies[copy * COPIES + TO_CORE] * CORE + EJECT_LAST] += packets[p * PACKET + FLITS]
     used = np.int64(0)
     for c in range(count):
         at = c * CORE
@@ -157,13 +197,13 @@ def time_step(
     next_router,
     next_port,
     route,
-    latency,
-    interval,
-    credit,
+    trees,
+    channels,
+    cut_through,
+    patience,
     buffer_flits,
     core_router,
     core_port,
-    router_core,
     inject_latency,
     inject_interval,
     eject_slots,
@@ -175,29 +215,33 @@ def time_step(
     shift,
     core_first,
     tail_work,
+    ports,
     packets,
+    copies,
     counters,
-    link_flits,
 ):
-    """Time one timestep; return the number of packets delivered and the time of the last arrival.
+    """Time one timestep; return the copies delivered and the time of the last arrival.
 
-    Parameters (R routers, P ports each, C cores, N packets)
+    Parameters (R routers, P ports each, V virtual channels, C cores, N packets, M copies)
     ----------
     next_router, next_port
         int64 (R, P): where an output leads; router -1 for none or a core.
     route
         int64 (R, R): output port towards a router; not used for the router itself.
-    latency, interval
-        int64 (R, P): ticks from grant to being ready at the next input, and between two flits of an
-        output.
-    credit
-        int64 (R, P): ticks from emptying a slot of an input to its use by the sender upstream.
+    trees
+        int64 (T, R): outputs that the multicast tree T takes at a router, a bit each.
+    channels
+        V. A packet changes to channel 0 when it turns into another dimension and to channel 1 when it
+        crosses a dateline.
+    cut_through
+        Whether the head of a packet waits until the next FIFO has room for all of it.
+    patience
+        Ticks after which a flit at the head of a FIFO gives up the outputs that it still wants and these
+        copies are dropped; 0 for never.
     buffer_flits
         Slots of an input.
     core_router, core_port
         int64 (C,): router and local port of a core.
-    router_core
-        int64 (R, P): core behind a local port, or -1.
     inject_latency, inject_interval
         Ticks from leaving the queue to being ready at the router, and between two flits of a core.
     eject_slots, eject_credit
@@ -216,23 +260,27 @@ def time_step(
         int64 (C + 1,): packets of each core, in the order in which they are sent.
     tail_work
         int64 (C,): ticks of sweep after a core's last packet.
+    ports
+        int64: the rows of `new_ports`, changed: `PASSED` and `DROPPED` are flits that left and copies that
+        gave up at each output; what is left in the FIFOs at the end cannot move.
     packets
-        int64 (N * PACKET,): a row a packet, the last two columns filled here. Destination core; flits;
-        ticks of sweep and axon-out between the packet before and this one; ticks at the synapse memory
-        and at the accumulators; when the head leaves the queue; when the tail reaches the core.
+        int64 ((N + 1) * PACKET,): a row a packet: flits; ticks of sweep and axon-out between the packet
+        before and this one; tree; first copy; and, filled, when the head leaves the queue. The row after
+        the last packet holds the number of copies.
+    copies
+        int64 (M * COPIES,): a row a copy: core; ticks at its synapse memory and at its accumulators; and,
+        filled, when the tail reaches the core.
     counters
         int64 (C, CORE_COUNTERS), zeros, filled.
-    link_flits
-        int64 (R, P), filled: flits that left by each output.
     """
     routers, width = next_router.shape
+    inputs_each = width * channels
     core_count = core_router.size
-    ports = _new_ports(next_router, next_port, latency, interval, credit, router_core, buffer_flits)
-    cores, ring_entries = _new_cores(core_first, packets, eject_slots, inject_queue, stage_queue)
+    cores, ring_entries = _new_cores(core_first, packets, copies, eject_slots, inject_queue, stage_queue)
     rings = np.full(ring_entries, -NEVER, dtype=np.int64)
     # FIFO slots are pairs: when a flit is ready, or, in an empty slot, when it was emptied; and
-    # packet * 64 + wanted output * 2 + whether it is a tail.
-    fifo = np.full(routers * width * buffer_flits * 2, -NEVER, dtype=np.int64)
+    # packet * 2 + whether it is a tail.
+    fifo = np.full(routers * inputs_each * buffer_flits * 2, -NEVER, dtype=np.int64)
     last_slot = 2 * buffer_flits
     filled = np.zeros(routers, dtype=np.int64)
     request = np.zeros(width, dtype=np.int64)
@@ -249,13 +297,13 @@ def time_step(
         at = c * CORE
         cores[at + READY] = packets[core_first[c] * PACKET + WORK]
         r = core_router[c]
-        port = (r * width + core_port[c]) * PORT
+        port = (r * width + core_port[c]) * channels * PORT
+        ports[port + WANTS] = _wants(core_first[c], r, packets, copies, way, trees)
         while ports[port + COUNT] < buffer_flits and cores[at + SENDING] < cores[at + LAST_PACKET]:
             slot = ports[port + FIFO] + 2 * ports[port + COUNT]
-            _inject(
-                c, slot, r, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings, way, counters
-            )  # fmt: skip
-        filled[r] |= np.int64(1) << core_port[c]
+            _inject(c, slot, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings, counters)
+        ports[port + SINCE] = fifo[ports[port + FIFO]]
+        filled[r] |= np.int64(1) << (core_port[c] * channels)
         schedule(r, fifo[ports[port + FIFO]], np.int64(-1), shift, wheel_slots, routers, wheel)
 
     delivered = 0
@@ -277,78 +325,168 @@ def time_step(
             now = wheel[wakes + router]
             unlink(router, shift, wheel_slots, routers, wheel)
             again = NEVER
-            # Inputs ask for outputs, each free output grants one.
-            base = router * width * PORT
+            base = router * inputs_each * PORT
+            # The heads of the inputs ask for outputs.
             asked = np.int64(0)
+            gave_up = np.int64(0)
             inputs = filled[router]
             while inputs != 0:
                 i = lowest_bit(inputs)
                 inputs &= inputs - 1
                 port = base + i * PORT
-                slot = ports[port + FIFO] + ports[port + FIRST]
-                when = max(fifo[slot], ports[port + INPUT_FREE])
-                if when <= now:
-                    o = (fifo[slot + 1] >> 1) & 31
+                side = base + (i // channels) * channels * PORT if channels > 1 else port
+                when = max(fifo[ports[port + FIFO] + ports[port + FIRST]], ports[side + INPUT_FREE])
+                if when > now:
+                    again = min(again, when)
+                    continue
+                wanted = ports[port + WANTS]
+                if patience > 0:
+                    if now >= ports[port + SINCE] + patience:
+                        gave_up |= np.int64(1) << i  # after a last try in this very evaluation
+                    else:
+                        again = min(again, ports[port + SINCE] + patience)
+                while wanted != 0:
+                    o = lowest_bit(wanted)
+                    wanted &= wanted - 1
                     request[o] |= np.int64(1) << i
                     asked |= np.int64(1) << o
-                elif when < again:
-                    again = when
+            # Each free output grants the first asker at or after its pointer that can go on.
+            sent_sides = np.int64(0)
+            sent_inputs = np.int64(0)
             while asked != 0:
                 o = lowest_bit(asked)
                 asked &= asked - 1
                 asking = request[o]
                 request[o] = 0
-                out = base + o * PORT
+                out = base + o * channels * PORT
                 if ports[out + OUTPUT_FREE] > now:
                     again = min(again, ports[out + OUTPUT_FREE])
                     continue
-                i = ports[out + LOCKED]
-                if i >= 0:
-                    if (asking >> i) & 1 == 0:
-                        continue
-                else:
-                    i = ports[out + POINTER]
-                    if asking >> i != 0:
-                        i += lowest_bit(asking >> i)
-                    else:
-                        i = lowest_bit(asking)
                 core = ports[out + EJECTS]
-                to = ports[out + LEADS]
-                if core >= 0:
-                    slot = cores[core * CORE + EJECT_NEXT]
-                    free = rings[slot] + eject_credit
-                else:
-                    if ports[to + COUNT] == buffer_flits:
-                        ports[to + WAITED_FOR] = 1
+                waiting = asking
+                granted = np.int64(-1)
+                to = np.int64(-1)
+                slot = np.int64(-1)
+                lock = out
+                while waiting != 0:
+                    i = ports[out + POINTER]
+                    if waiting >> i != 0:
+                        i += lowest_bit(waiting >> i)
+                    else:
+                        i = lowest_bit(waiting)
+                    waiting &= ~(np.int64(1) << i)
+                    port = base + i * PORT
+                    channel = np.int64(0)
+                    if channels > 1:
+                        p = i // channels
+                        if (sent_sides >> p) & 1 != 0 and (sent_inputs >> i) & 1 == 0:
+                            again = min(again, ports[base + p * channels * PORT + INPUT_FREE])
+                            continue
+                        if core < 0:
+                            if ports[out + SIDE] == ports[base + p * channels * PORT + SIDE]:
+                                channel = i - p * channels
+                            if ports[out + DATELINE] != 0:
+                                channel = np.int64(1)
+                    lock = out + channel * PORT
+                    if ports[lock + LOCKED] >= 0 and ports[lock + LOCKED] != i:
                         continue
-                    slot = ports[to + FIRST] + 2 * ports[to + COUNT]
-                    if slot >= last_slot:
-                        slot -= last_slot
-                    slot += ports[to + FIFO]
-                    free = fifo[slot] + ports[to + RETURN]
-                if free > now:
-                    again = min(again, free)
+                    if core >= 0:
+                        slot = cores[core * CORE + EJECT_NEXT]
+                        free = rings[slot] + eject_credit
+                    else:
+                        to = ports[out + LEADS] + channel * PORT
+                        need = ports[to + COUNT]
+                        if cut_through and ports[lock + LOCKED] < 0:
+                            flit = fifo[ports[port + FIFO] + ports[port + FIRST] + 1]
+                            need += packets[(flit >> 1) * PACKET + FLITS] - 1
+                        if need >= buffer_flits:
+                            ports[to + WAITED_FOR] = 1
+                            continue
+                        slot = ports[to + FIRST] + 2 * need
+                        if slot >= last_slot:
+                            slot -= last_slot
+                        free = fifo[ports[to + FIFO] + slot] + ports[to + RETURN]
+                        if cut_through:
+                            slot = ports[to + FIRST] + 2 * ports[to + COUNT]
+                            if slot >= last_slot:
+                                slot -= last_slot
+                        slot += ports[to + FIFO]
+                    if free > now:
+                        again = min(again, free)
+                        continue
+                    granted = i
+                    break
+                if granted < 0:
                     continue
-                # Grant: the flit leaves input i by output o.
+                # The flit, or a copy of it, leaves input i by output o.
+                i = granted
                 port = base + i * PORT
                 left = ports[port + FIFO] + ports[port + FIRST]
                 flit = fifo[left + 1]
+                packet = flit >> 1
+                sent_inputs |= np.int64(1) << i
+                side = port
+                if channels > 1:
+                    sent_sides |= np.int64(1) << (i // channels)
+                    side = base + (i // channels) * channels * PORT
+                ports[out + PASSED] += 1
+                ports[out + OUTPUT_FREE] = now + ports[out + SPACE]
+                ports[side + INPUT_FREE] = ports[out + OUTPUT_FREE]
+                ports[lock + LOCKED] = -1 if flit & 1 else i
+                ports[out + POINTER] = i + 1 if i + 1 < inputs_each else 0
+                ports[port + WANTS] &= ~(np.int64(1) << o)
+                if asking & (asking - 1) != 0:
+                    again = min(again, ports[out + OUTPUT_FREE])
+                when = now + ports[out + LATENCY]
+                if core >= 0:
+                    at = core * CORE
+                    cores[at + EJECT_NEXT] = slot + 1 if slot + 1 < cores[at + EJECT_LAST] else cores[at + EJECT_FIRST]
+                    rings[slot] = when
+                    if flit & 1:
+                        copy = packets[packet * PACKET + COPY] * COPIES
+                        while copies[copy + TO_CORE] != core:
+                            copy += COPIES
+                        copies[copy + ARRIVED] = when
+                        delivered += 1
+                        last = max(last, when)
+                        rings[slot] = _receive(core, when, copy, t_axon, stage_queue, cores, copies, rings, counters)
+                else:
+                    r = next_router[router, o]
+                    fifo[slot] = when
+                    fifo[slot + 1] = flit
+                    if ports[to + COUNT] == 0:
+                        channel = (lock - out) // PORT if channels > 1 else np.int64(0)
+                        filled[r] |= np.int64(1) << (next_port[router, o] * channels + channel)
+                        ports[to + WANTS] = _wants(packet, r, packets, copies, way, trees)
+                        ports[to + SINCE] = when
+                        schedule(r, when, now, shift, wheel_slots, routers, wheel)
+                    ports[to + COUNT] += 1
+            # Flits that nothing wants any more leave their FIFO.
+            leaving = sent_inputs | gave_up
+            while leaving != 0:
+                i = lowest_bit(leaving)
+                leaving &= leaving - 1
+                port = base + i * PORT
+                if ports[port + WANTS] != 0:
+                    if (gave_up >> i) & 1 == 0:
+                        continue
+                    wanted = ports[port + WANTS]
+                    ports[port + WANTS] = 0
+                    while wanted != 0:
+                        ports[base + lowest_bit(wanted) * channels * PORT + DROPPED] += 1
+                        wanted &= wanted - 1
+                left = ports[port + FIFO] + ports[port + FIRST]
                 fifo[left] = now
                 ports[port + FIRST] += 2
                 if ports[port + FIRST] == last_slot:
                     ports[port + FIRST] = 0
                 ports[port + COUNT] -= 1
-                ports[out + PASSED] += 1
-                ports[out + OUTPUT_FREE] = now + ports[out + SPACE]
-                ports[port + INPUT_FREE] = ports[out + OUTPUT_FREE]
-                ports[out + LOCKED] = -1 if flit & 1 else i
-                ports[out + POINTER] = i + 1 if i + 1 < width else 0
                 c = ports[port + FEEDER]
                 if c >= 0:
                     if cores[c * CORE + SENDING] < cores[c * CORE + LAST_PACKET]:
                         _inject(
-                            c, left, router, port, inject_latency, inject_interval, cores, packets, ports, fifo,
-                            rings, way, counters,
+                            c, left, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings,
+                            counters,
                         )  # fmt: skip
                 elif ports[port + WAITED_FOR] != 0:
                     ports[port + WAITED_FOR] = 0
@@ -358,35 +496,13 @@ def time_step(
                     filled[router] &= ~(np.int64(1) << i)
                 else:
                     left = ports[port + FIFO] + ports[port + FIRST]
-                    again = min(again, max(fifo[left], ports[port + INPUT_FREE]))
-                if asking & (asking - 1) != 0:
-                    again = min(again, ports[out + OUTPUT_FREE])
-                when = now + ports[out + LATENCY]
-                row = (flit >> 6) * PACKET
-                if core >= 0:
-                    at = core * CORE
-                    cores[at + EJECT_NEXT] = slot + 1 if slot + 1 < cores[at + EJECT_LAST] else cores[at + EJECT_FIRST]
-                    rings[slot] = when
-                    if flit & 1:
-                        packets[row + ARRIVED] = when
-                        delivered += 1
-                        last = max(last, when)
-                        rings[slot] = _receive(
-                            core, when, row, t_axon, stage_queue, cores, packets, rings, counters
-                        )  # fmt: skip
-                else:
-                    r = next_router[router, o]
-                    fifo[slot] = when
-                    fifo[slot + 1] = (flit & ~np.int64(62)) + (way[packets[row + DESTINATION], r] << 1)
-                    if ports[to + COUNT] == 0:
-                        filled[r] |= np.int64(1) << next_port[router, o]
-                        schedule(r, when, now, shift, wheel_slots, routers, wheel)
-                    ports[to + COUNT] += 1
+                    ports[port + WANTS] = _wants(fifo[left + 1] >> 1, router, packets, copies, way, trees)
+                    side = base + (i // channels) * channels * PORT if channels > 1 else port
+                    when = max(fifo[left], ports[side + INPUT_FREE])
+                    ports[port + SINCE] = max(fifo[left], now)
+                    again = min(again, when)
             if again != NEVER:
                 schedule(router, again, now, shift, wheel_slots, routers, wheel)
     for c in range(core_count):
         counters[c, CORE_FINISH] = cores[c * CORE + FINISH]
-    for r in range(routers):
-        for p in range(width):
-            link_flits[r, p] = ports[(r * width + p) * PORT + PASSED]
     return delivered, last

@@ -196,20 +196,23 @@ class TimeRun:
         program, ticks, top = self.program, self.ticks, self.mesh.topology
         payload = np.zeros(program.network.size, dtype=np.int64)
         payload[activity.neuron] = activity.value
+        hops_x, hops_y = (np.ascontiguousarray(top.hops[:, :, d]) for d in (0, 1))
         rows = packet_kernels.count_rows(activity.neuron, program.axon_start)
         destination, flits, work, read, accumulate = (np.zeros(rows, dtype=np.int64) for _ in range(5))
         core_first = np.zeros(program.cores + 1, dtype=np.int64)
         tail_work = np.zeros(program.cores, dtype=np.int64)
         packets = packet_kernels.build_packets(
             payload, activity.active, program.neuron_order, program.core_start, program.core_layer,
-            program.core_tile, top.hops_x, top.hops_y, program.axon_start, program.axon_core,
+            program.core_tile, hops_x, hops_y, program.axon_start, program.axon_core,
             program.axon_encoding, self.axon_charged, program.axon_words, self.layer_flits,
             self.layer_state_words, self.synop_ticks, ticks["word"], ticks["active"], ticks["inactive"],
             ticks["send"], ticks["axon_out"], destination, flits, work, read, accumulate, core_first,
             tail_work, counts, core_counts,
         )  # fmt: skip
-        cut = (array[:packets] for array in (destination, flits, work, read, accumulate))
-        return PacketLoad(core_first, tail_work, *cut)
+        destination, flits, work, read, accumulate = (
+            array[:packets] for array in (destination, flits, work, read, accumulate)
+        )
+        return PacketLoad(core_first, tail_work, destination, flits, work, read, accumulate)
 
     def step(self, activity: StepActivity) -> tuple[StepTiming, PacketTrace]:
         """Time one timestep.
@@ -276,8 +279,8 @@ def check_delivery(timestep: int, load: PacketLoad, times: PacketTimes, counts: 
     if times.delivered != packets:
         left = int((times.arrived < 0).sum())
         raise DeadlockError(
-            f"timestep {timestep}: {left} of {packets} packets cannot move; a packet must fit the buffers "
-            "(network.buffer) and the ejection queue (core.axon_in.queue)"
+            f"timestep {timestep}: {left} of {packets} packets cannot move; in a circle wait {times.waiting}; larger "
+            "buffers (network.buffer), more virtual channels or cut-through routing break it"
         )
     sums = counts.sum(axis=0)
     for name, ports, expected in (

@@ -1,4 +1,4 @@
-"""The mesh as tables: which output leads where, and which output leads towards each router."""
+"""Networks of routers as tables: which output leads where, and which output leads towards each router."""
 
 from __future__ import annotations
 
@@ -7,48 +7,144 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-EAST, WEST, NORTH, SOUTH, LOCAL = range(5)
-"""Ports of a router: towards larger x, smaller x, larger y, smaller y, and the first local port."""
+IntArray = NDArray[np.int64]
+
+EAST, WEST, NORTH, SOUTH = range(4)
+"""Link ports of a mesh or torus: towards larger x, smaller x, larger y, smaller y."""
+LOCAL = 4
+"""First local port of a mesh or torus."""
+
+TRIANGULAR_STEPS = ((1, 0), (1, 1), (0, 1), (-1, 0), (-1, -1), (0, -1))
+"""Links of a triangular torus as (dx, dy), in the order of SpiNNaker's six: E, NE, N, W, SW, S."""
 
 
 @dataclass(frozen=True)
 class Topology:
-    """Routers, links and dimension-order routes.
+    """Routers, links and routes of R routers with P ports each; local ports follow the links.
 
     Attributes
     ----------
+    links
+        Number of link ports of a router.
     next_router, next_port
-        int64 (R, P): router that an output leads to (-1 for none) and the input where it ends. An
-        input is named after the side that its neighbour stands on.
+        int64 (R, P): router that an output leads to (-1 for none or a core) and the input where it ends.
+        An input is named after the side on which its neighbour stands.
     route
-        int64 (R, R): output towards each router, x before y; LOCAL on the diagonal.
-    hops_x, hops_y
-        int64 (R, R): links crossed in each direction.
+        int64 (R, R): output towards each router, by dimension order; `links` on the diagonal.
+    side
+        int64 (P,): dimension of each port, -1 for local ones.
+    dateline
+        int64 (R, P): 1 where a link closes a ring, so that packets that cross it change their channel.
+    hops
+        int64 (R, R, dimensions): links crossed between two routers, by dimension.
     """
 
-    next_router: NDArray[np.int64]
-    next_port: NDArray[np.int64]
-    route: NDArray[np.int64]
-    hops_x: NDArray[np.int64]
-    hops_y: NDArray[np.int64]
+    links: int
+    next_router: IntArray
+    next_port: IntArray
+    route: IntArray
+    side: IntArray
+    dateline: IntArray
+    hops: IntArray
 
     @property
     def routers(self) -> int:
         """Number of routers."""
         return len(self.route)
 
+    @property
+    def rings(self) -> bool:
+        """Whether links close rings, in which wormholes can wait for each other in a circle."""
+        return bool(self.dateline.any())
 
-def mesh(columns: int, rows: int, local_ports: int) -> Topology:
-    """Return a `columns` x `rows` mesh with `local_ports` cores at each router; router = y * columns + x."""
+
+def _follow_routes(route: IntArray, next_router: IntArray, side: IntArray, links: int, dimensions: int) -> IntArray:
+    """Return the hops between all routers by walking every route one link at a time."""
+    routers = len(route)
+    hops = np.zeros((routers, routers, dimensions), dtype=np.int64)
+    at = np.repeat(np.arange(routers)[:, None], routers, axis=1)
+    target = np.broadcast_to(np.arange(routers), (routers, routers))
+    sources, targets = np.nonzero(at != target)
+    while sources.size:
+        here = at[sources, targets]
+        out = route[here, targets]
+        hops[sources, targets, side[out]] += 1
+        at[sources, targets] = next_router[here, out]
+        going = at[sources, targets] != targets
+        sources, targets = sources[going], targets[going]
+    return hops
+
+
+def _grid(columns: int, rows: int, local_ports: int, wraps: bool) -> Topology:
     routers, ports = columns * rows, LOCAL + local_ports
     y, x = np.divmod(np.arange(routers), columns)
     next_router = np.full((routers, ports), -1, dtype=np.int64)
     next_port = np.zeros((routers, ports), dtype=np.int64)
+    dateline = np.zeros((routers, ports), dtype=np.int64)
     sides = ((EAST, 1, 0, WEST), (WEST, -1, 0, EAST), (NORTH, 0, 1, SOUTH), (SOUTH, 0, -1, NORTH))
     for out, dx, dy, entry in sides:
-        inside = (x + dx >= 0) & (x + dx < columns) & (y + dy >= 0) & (y + dy < rows)
-        next_router[inside, out] = ((y + dy) * columns + x + dx)[inside]
+        to_x, to_y = x + dx, y + dy
+        inside = (to_x >= 0) & (to_x < columns) & (to_y >= 0) & (to_y < rows)
+        length = columns if dx else rows
+        present = inside | (wraps and length > 1)
+        next_router[present, out] = (to_y % rows * columns + to_x % columns)[present]
         next_port[:, out] = entry
+        dateline[present & ~inside, out] = 1
     go_x, go_y = x[None] - x[:, None], y[None] - y[:, None]
-    route = np.select([go_x > 0, go_x < 0, go_y > 0, go_y < 0], [EAST, WEST, NORTH, SOUTH], LOCAL)
-    return Topology(next_router, next_port, route.astype(np.int64), np.abs(go_x), np.abs(go_y))
+    if wraps:
+        # The shorter way round; at equal lengths towards larger coordinates.
+        go_x, go_y = (
+            ((go + n // 2 - (n % 2 == 0)) % n) - n // 2 + (n % 2 == 0) for go, n in ((go_x, columns), (go_y, rows))
+        )
+    route = np.select([go_x > 0, go_x < 0, go_y > 0, go_y < 0], [EAST, WEST, NORTH, SOUTH], LOCAL).astype(np.int64)
+    side = np.array([0, 0, 1, 1] + [-1] * local_ports, dtype=np.int64)
+    hops = np.stack([np.abs(go_x), np.abs(go_y)], axis=2).astype(np.int64)
+    return Topology(LOCAL, next_router, next_port, route, side, dateline, hops)
+
+
+def mesh(columns: int, rows: int, local_ports: int) -> Topology:
+    """Return a `columns` x `rows` mesh with `local_ports` cores at each router; router = y * columns + x."""
+    return _grid(columns, rows, local_ports, wraps=False)
+
+
+def torus(columns: int, rows: int, local_ports: int) -> Topology:
+    """Return a mesh whose rows and columns are closed to rings; packets go the shorter way round."""
+    return _grid(columns, rows, local_ports, wraps=True)
+
+
+def triangular_torus(columns: int, rows: int, local_ports: int) -> Topology:
+    """Return a torus with six links a router, as SpiNNaker's; router = y * columns + x.
+
+    Packets first cross the diagonal, then go along x, then along y, on a shortest way; of equal ones the
+    way whose differences (dx, dy) are smallest is taken.
+    """
+    links = len(TRIANGULAR_STEPS)
+    routers = columns * rows
+    y, x = np.divmod(np.arange(routers), columns)
+    next_router = np.full((routers, links + local_ports), -1, dtype=np.int64)
+    next_port = np.zeros((routers, links + local_ports), dtype=np.int64)
+    dateline = np.zeros((routers, links + local_ports), dtype=np.int64)
+    for out, (step_x, step_y) in enumerate(TRIANGULAR_STEPS):
+        to_x, to_y = x + step_x, y + step_y
+        next_router[:, out] = to_y % rows * columns + to_x % columns
+        next_port[:, out] = (out + 3) % links
+        dateline[:, out] = (to_x < 0) | (to_x >= columns) | (to_y < 0) | (to_y >= rows)
+    best = np.full((routers, routers), np.iinfo(np.int64).max)
+    route = np.full((routers, routers), links, dtype=np.int64)
+    base_x, base_y = (x[None] - x[:, None]) % columns, (y[None] - y[:, None]) % rows
+    for dx in (base_x - columns, base_x):
+        for dy in (base_y - rows, base_y):
+            same = (dx > 0) == (dy > 0)
+            diagonal = np.where(same, np.minimum(np.abs(dx), np.abs(dy)), 0)
+            length = np.abs(dx) + np.abs(dy) - diagonal
+            first = np.select(
+                [(diagonal > 0) & (dx > 0), diagonal > 0, dx > 0, dx < 0, dy > 0, dy < 0], [1, 4, 0, 3, 2, 5], links
+            )
+            # Ties are broken by the differences themselves, so that every router on the way decides alike.
+            key = (length * 4 * (columns + rows) + np.abs(dx)) * 2 + (dx < 0)
+            shorter = key < best
+            best = np.where(shorter, key, best)
+            route = np.where(shorter, first, route)
+    side = np.array([0, 2, 1, 0, 2, 1] + [-1] * local_ports, dtype=np.int64)
+    hops = _follow_routes(route, next_router, side, links, 3)
+    return Topology(links, next_router, next_port, route, side, dateline, hops)

@@ -252,6 +252,10 @@ CASES: dict[str, tuple[Change, str]] = {
         put("axons/core", np.full(89, 1 << 40)),
         "axons/core reaches 1099511627776..1099511627776; it is held in 32 bits, -2147483648..2147483647",
     ),
+    "less than 32 bits hold": (
+        put("cores/layer", np.array([0, 0, 0, 1, 1, 3, -1 << 40])),
+        "cores/layer reaches -1099511627776..3; it is held in 32 bits",
+    ),
     "more than 64 bits": (
         put("cores/neuron_slots", np.full(7, (1 << 64) - 1, dtype=np.uint64)),
         "cores/neuron_slots reaches 18446744073709551615..18446744073709551615; it is held in 64 bits",
@@ -637,6 +641,33 @@ def test_a_truncated_file(whole: bytes, tmp_path: Path, share: float) -> None:
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(InputError, match="cannot be read as HDF5"):
         read_program(path)
+
+
+def test_one_wrong_byte_in_any_array_is_found(tmp_path: Path) -> None:
+    """Also in weights of all byte values, which cannot be packed."""
+    weights = np.random.default_rng(5).integers(-128, 128, (60, 60))
+    layers = [Layer("a", (60,), Relay()), Layer("b", (60,), Sigma())]
+    noise = Network(layers, [Connection(("a",), "b", Dense(weights))])
+    path = tmp_path / "p.h5"
+    write_program(compile_network(noise, load_chip("loihi2")), path)
+    whole = path.read_bytes()
+    places: dict[str, int] = {}
+
+    def find(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            chunk = item.id.get_chunk_info(0)
+            places[name] = chunk.byte_offset + chunk.size // 2
+
+    with h5py.File(path) as file:
+        file.visititems(find)
+        assert file["network/connections/0/transform/weights"].id.get_chunk_info(0).size >= weights.size
+    assert {"chip", "traffic", "axons/words", "network/connections/0/transform/weights"} < set(places)
+    for name, place in places.items():
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read as HDF5"):
+            pytest.fail(f"{name}: {read_program(path)}")
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -583,9 +583,14 @@ def test_too_few_cores() -> None:
     )
 
 
-def test_a_table_that_fills_is_met_by_more_cores() -> None:
-    """12 neurons to 5 cores are 60 axon-out entries; 25 a core leave room for 5 neurons."""
-    network = chain(Dense(np.full((5, 12), 127)))
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_table_that_fills_is_met_by_more_cores(connections: int) -> None:
+    """12 neurons to 5 cores are 60 axon-out entries; 25 a core leave room for 5 neurons.
+
+    Connections that run side by side share the entries.
+    """
+    one = chain(Dense(np.full((5, 12), 127)))
+    network = Network(one.layers, one.connections * connections)
     small = chip(core__memories__accumulator__size="24 bit", core__axon_out_entries=25)
     program = compile_network(network, small)
     assert [part.size for part in cut(program, "l1")] == [1] * 5
