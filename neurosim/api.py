@@ -64,6 +64,8 @@ def compile(network: Network, chip: str | Chip, seed: int = 0, overrides: Mappin
     CapacityError
         The network does not fit.
     """
+    if not isinstance(network, Network):
+        raise InputError(f"a network is needed, this is a {type(network).__name__}; load one first")
     if isinstance(chip, Chip):
         if overrides:
             raise InputError("overrides need a chip's name or path; this chip is loaded already")
@@ -101,7 +103,7 @@ def simulate(
     Parameters
     ----------
     program
-        From `compile` or `load`.
+        From `compile`, or from `load` of a compiled program.
     inputs
         A file of frames, frames read from one, or an integer array (frames, n) or (frames, C, H, W); for
         a network with several input layers, a mapping from layer name to arrays (frames, n).
@@ -127,6 +129,8 @@ def simulate(
     MessageWidthError
         A message is wider than the chip's payload.
     """
+    if not isinstance(program, Program):
+        raise InputError(f"a program is needed, this is a {type(program).__name__}; compile it for a chip first")
     network = program.network
     notes: tuple[str, ...] = ()
     if isinstance(inputs, Mapping):
@@ -141,20 +145,24 @@ def simulate(
         if isinstance(inputs, Frames):
             notes, frames = inputs.notes, {layer.name: inputs.values}
         else:
-            frames = {layer.name: _array(inputs, layer)}
+            frames = {layer.name: _array(inputs, layer, layout)}
     fed = max((len(values) for values in frames.values()), default=0)
     timesteps = fed + network.depth_timesteps if steps is None else steps
-    if timesteps < 1:
-        raise InputError(f"steps is {timesteps}; it must be 1 or more")
-    if steps_per_inference < 1:
-        raise InputError(f"steps per inference is {steps_per_inference}; it must be 1 or more")
+    for name, value in (("steps", timesteps), ("steps per inference", steps_per_inference)):
+        if not isinstance(value, int | np.integer):
+            raise InputError(f"{name} is {value!r}; it must be a whole number")
+        if value < 1:
+            raise InputError(f"{name} is {value}; it must be 1 or more")
     report = None if progress is None else lambda done: progress(done, timesteps)
     counts = run_program(program, frames, timesteps, keep_activity, report, threads)
     return Result(counts, fed, steps_per_inference, notes)
 
 
-def _array(values: Any, layer: Layer) -> np.ndarray:
+def _array(values: Any, layer: Layer, layout: str | None = None) -> np.ndarray:
+    """Return frames as (frames, n); see `neurosim.formats.read_frames` for the layouts."""
     array = np.asarray(values)
+    if array.ndim == 4 and layout == "TWHC":
+        array = array.transpose(0, 3, 2, 1)
     if array.ndim > 2 and array.shape[1:] == layer.shape:
-        array = array.reshape(len(array), -1)
+        array = array.reshape(len(array), layer.size)
     return array

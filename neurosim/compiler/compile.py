@@ -14,7 +14,7 @@ from neurosim.compiler.memory import CoreNeed, core_need, shortages
 from neurosim.compiler.partition import fewest_cores, splits
 from neurosim.compiler.placement import place
 from neurosim.compiler.program import CoreSlice, Program
-from neurosim.errors import CapacityError, InputError, join_errors
+from neurosim.errors import CapacityError, InputError, MessageWidthError, join_errors
 from neurosim.network import Layer, Network
 
 
@@ -49,6 +49,14 @@ class _LayerSplit:
                 f"{limit_bits / 8192:.1f} KiB"
             ]
         return fewest
+
+    @property
+    def binding(self) -> str:
+        """Words for what keeps this layer from taking fewer cores."""
+        usable = self.chip.core.neurons_usable or self.chip.core.neurons
+        key = "core.neurons_usable" if self.chip.core.neurons_usable else "core.neurons"
+        limit = f"{key}: at most {int(usable.value)} of its {self.layer.size} neurons fit a core"
+        return "; ".join([limit, *self.why])
 
     def refine(self, why: list[str] | None = None, fan_out: NDArray[np.int64] | None = None) -> None:
         """Take the next way that fits.
@@ -114,10 +122,25 @@ def _check_core_count(ways: Sequence[_LayerSplit], network: Network, chip: Chip)
     limit = int(chip.mesh.cores)
     if used > limit:
         parts = ", ".join(f"{way.layer.name} {len(way.parts)}" for way in ways)
-        widest = max(ways, key=lambda way: len(way.parts)).layer.name
+        widest = max(ways, key=lambda way: len(way.parts))
         raise CapacityError(
-            f"{network.name} needs {used} cores of {chip.name} ({parts}), the chip has {limit}; "
-            f"layer {widest} takes the most: make it smaller or choose a larger chip"
+            f"{network.name} needs {used} cores of {chip.name} ({parts}), the chip has {limit}; layer "
+            f"{widest.layer.name} takes the most: {widest.binding}; make it smaller or choose a larger chip"
+        )
+
+
+def _check_messages(network: Network, chip: Chip) -> None:
+    """Refuse layers whose messages always carry a value on a chip that carries none."""
+    if int(chip.network.payload.value):
+        return
+    feeding = {name for connection in network.connections for name in connection.sources}
+    graded = [
+        layer.name for layer in network.layers if layer.unit.graded and layer.unit.state_names and layer.name in feeding
+    ]
+    if graded:
+        raise MessageWidthError(
+            f"{network.name}: layers {', '.join(graded)} send messages with a value; {chip.name} carries spikes "
+            "without a value (network.payload is 0 bits); choose a chip with graded messages, such as loihi2"
         )
 
 
@@ -145,6 +168,8 @@ def compile_network(network: Network, chip: Chip, seed: int = 0) -> Program:
     ------
     CapacityError
         A layer, memory, table, delay or weight exceeds a limit of the chip, or there are too few cores.
+    MessageWidthError
+        A layer sends values and the chip carries none.
     ModelError
         A connection gives an image of another shape than its target's.
     InputError
@@ -153,6 +178,7 @@ def compile_network(network: Network, chip: Chip, seed: int = 0) -> Program:
     if not 0 <= seed < 1 << 63:
         raise InputError(f"seed is {seed}; give one from 0 to {(1 << 63) - 1}")
     _check_delays(network, chip)
+    _check_messages(network, chip)
     stores = [SynapseStore(c, network[c.target], chip) for c in network.connections]
     ways = []
     for number, layer in enumerate(network.layers):

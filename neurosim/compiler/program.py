@@ -117,6 +117,9 @@ class Program:
     axon_out_entries: NDArray[np.int64]
     traffic: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        return f"<Program {self.network.name} on {self.chip.name}: {self.cores} cores, {self.axon_core.size} axon rows>"
+
     @property
     def cores(self) -> int:
         """Number of cores used."""

@@ -133,6 +133,11 @@ class Result:
         audit_counts(counts)
         self._audit_energy()
 
+    def __repr__(self) -> str:
+        energy = self.energy_inference
+        cost = "no steady inference" if energy is None else f"{energy.total_j.value:.4g} J per inference"
+        return f"<Result {self.network.name} on {self.chip.name}: {self.timesteps} timesteps, {cost}>"
+
     def _audit_energy(self) -> None:
         energy = self.energy_run
         total = energy.total_j.value

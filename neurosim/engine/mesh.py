@@ -17,6 +17,9 @@ IntArray = NDArray[np.int64]
 MOST_INPUTS = 62
 """Inputs of a router, virtual channels counted, that fit the bits of a request."""
 
+MOST_BUFFER_BYTES = 1 << 30
+"""Most memory that the slots of all inputs and queues may take."""
+
 WHEEL_SLOTS = 1 << 12
 """Slots of the timing wheel, a power of two; its size changes speed, never results."""
 
@@ -222,6 +225,14 @@ class MeshModel:
         if width * self.channels > MOST_INPUTS:
             raise InputError(
                 f"a router has {width} ports with {self.channels} virtual channels; at most {MOST_INPUTS} inputs fit"
+            )
+        need_bytes = 16 * self.topology.routers * width * self.channels * self.buffer_flits
+        need_bytes += 16 * self.core_router.size * self.stage_queue
+        if need_bytes > MOST_BUFFER_BYTES:
+            raise InputError(
+                f"input buffers of {self.buffer_flits} flits and stage queues of {self.stage_queue} messages need "
+                f"{need_bytes / 2**30:.1f} GiB, the limit is {MOST_BUFFER_BYTES / 2**30:.0f} GiB; make them smaller "
+                "(network.buffer, core.axon_in.stage_queue)"
             )
         if self.patience and longest > 1:
             raise InputError(

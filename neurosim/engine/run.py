@@ -21,6 +21,9 @@ from neurosim.network import Network
 
 IntArray = NDArray[np.int64]
 
+MOST_COUNT_BYTES = 1 << 33
+"""Most memory that a run's counts per timestep may take."""
+
 
 @dataclass(frozen=True)
 class RunCounts:
@@ -169,6 +172,14 @@ def run_program(
     threads = default_threads() if threads is None else threads
     if threads < 1:
         raise InputError(f"threads is {threads}; it must be 1 or more")
+    need_bytes = (
+        8 * timesteps * (len(program.network.layers) * LAYER_COUNTS + sum(o.size for o in program.network.outputs))
+    )
+    if need_bytes > MOST_COUNT_BYTES:
+        raise InputError(
+            f"{timesteps} timesteps need {need_bytes / 2**30:.1f} GiB for their counts, the limit is "
+            f"{MOST_COUNT_BYTES / 2**30:.0f} GiB; run fewer timesteps at a time"
+        )
     function, timer, totals = FunctionRun(program.network, frames), TimeRun(program), _Totals(program, timesteps)
     kept: list[StepActivity] = []
     for activity, timing in _timed(function, timer, timesteps, threads):

@@ -436,7 +436,7 @@ def lists_due(network: Network, core_of: dict[int, int], small: Chip) -> dict[tu
 @settings(deadline=None, max_examples=60)
 @given(network=networks(), most=st.sampled_from([3, 7, 30, 200]), name=st.sampled_from(["loihi", "loihi2"]))
 def test_axon_table_against_a_list_of_all_synapses(network: Network, most: int, name: str) -> None:
-    small = chip(name, core__neurons=most, mesh__columns=40, **(
+    small = chip(name, core__neurons=most, mesh__columns=40, network__payload="32 bit", **(
         {"core__neurons_usable": most, "mesh__cores_usable": 640} if name == "loihi2" else {}
     ))  # fmt: skip
     program = compile_network(network, small)
@@ -578,8 +578,8 @@ def test_too_few_cores() -> None:
     network = chain(Dense(np.ones((300, 300), dtype=int)))
     error = capacity_error(network, chip(core__neurons_usable=4))
     assert error == (
-        "chain needs 150 cores of loihi2 (l0 75, l1 75), the chip has 128; layer l0 takes the most: make it "
-        "smaller or choose a larger chip"
+        "chain needs 150 cores of loihi2 (l0 75, l1 75), the chip has 128; layer l0 takes the most: "
+        "core.neurons_usable: at most 4 of its 300 neurons fit a core; make it smaller or choose a larger chip"
     )
 
 

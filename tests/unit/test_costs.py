@@ -196,8 +196,17 @@ def test_message_wider_than_the_payload() -> None:
     program = neurosim.compile(chain(), "loihi2", overrides={"network.payload": "8 bit"})
     with pytest.raises(MessageWidthError, match=r"layer l0, timestep 2: a message of 8\d+ .* network.payload"):
         neurosim.simulate(program, np.array([[1, 0, 0, 0], [14, 0, 0, 0]]))
-    with pytest.raises(MessageWidthError, match="spikes without a value"):
-        neurosim.simulate(neurosim.compile(chain(), "loihi"), np.full((1, 4), 9))
+
+
+def test_a_chip_without_payload_refuses_graded_layers_at_once() -> None:
+    with pytest.raises(MessageWidthError, match=r"layers l0, l1 send messages with a value; loihi .* 0 bits"):
+        neurosim.compile(chain(), "loihi")
+    relay = Network([Layer("in", (1,), Relay()), Layer("out", (1,), CubaLif(0, 0, 64))], [])
+    relay = Network(relay.layers, [Connection(("in",), "out", Dense(np.array([[3]])))])
+    program = neurosim.compile(relay, "loihi")
+    neurosim.simulate(program, np.array([[1], [0]]))  # ones are spikes, whatever sends them
+    with pytest.raises(MessageWidthError, match=r"timestep 2: a message of 5 .* spikes without a value"):
+        neurosim.simulate(program, np.array([[1], [5]]))
 
 
 def test_payload_limit_is_tight() -> None:
