@@ -73,12 +73,41 @@ def load_chip(name_or_path: str, overrides: Mapping[str, str] | None = None) -> 
         raise ChipError(f"{name_or_path}: is nested too deep; a chip file has six levels") from None
 
 
-def _load(name_or_path: str, overrides: Mapping[str, str]) -> Chip:
-    files = _chain(name_or_path)
+def load_base(name_or_path: str) -> Chip | None:
+    """Return the chip that a chip file extends; None where it extends none.
+
+    Parameters
+    ----------
+    name_or_path
+        As `load_chip` takes it.
+
+    Raises
+    ------
+    ChipError
+        A file cannot be read, or the base breaks the schema where it stands alone.
+    """
+    files = _chain(name_or_path)[1:]
+    if not files:
+        return None
+    try:
+        return Chip.model_validate(_merged(files))
+    except ValidationError as error:
+        problems = [f"{found.key}{_where(found, files, {})}: {found.message}" for found in explain(error, Chip)]
+        raise ChipError(join_errors(files[0].place, problems)) from None
+
+
+def _merged(files: list[ChipFile]) -> dict[str, Any]:
+    """Return the tables of the first file laid on those that it extends."""
     tables: dict[str, Any] = {}
     for file in reversed(files):
         inherited = {key: held for key, held in tables.items() if key not in _OWN_KEYS}
         tables = merge(inherited, file.tables)
+    return tables
+
+
+def _load(name_or_path: str, overrides: Mapping[str, str]) -> Chip:
+    files = _chain(name_or_path)
+    tables = _merged(files)
     problems = _apply(tables, overrides)
     chip: Chip | None = None
     try:
@@ -248,7 +277,7 @@ def settable(tables: Mapping[str, Any]) -> list[str]:
 def _where(problem: Problem, files: list[ChipFile], overrides: Mapping[str, str]) -> str:
     if problem.key in overrides or f"{problem.key}.value" in overrides:
         return " (set from outside)"
-    if problem.location[0] in _OWN_KEYS:
+    if problem.location and problem.location[0] in _OWN_KEYS:
         files = files[:1]
     owner = next((file for file in files if _holds_whole(file.tables, problem.location)), None)
     for length in range(len(problem.location), 0, -1):

@@ -31,7 +31,7 @@ CORES_LIMIT = 2**20
 class Mesh(Model):
     """How the cores stand on the chip."""
 
-    topology: Literal["mesh"]
+    topology: Literal["mesh", "torus"]
     columns: PositiveCount
     rows: PositiveCount
     cores_per_tile: PositiveCount
@@ -179,12 +179,18 @@ class Core(Model):
 
 
 class Network(Model):
-    """Routers and links. Latencies are per flit; a link or local port takes a flit every interval."""
+    """Routers and links. Latencies are per flit; a link or local port takes a flit every interval.
+
+    Without `switching` and `virtual_channels` packets are switched as wormholes over one channel; a torus must
+    have two channels, or its rings can deadlock.
+    """
 
     flit: PositiveSize
     header: Size
     payload: Size
     buffer: PositiveCount
+    switching: Literal["wormhole", "cut_through"] | None = None
+    virtual_channels: PositiveCount | None = None
     latency_injection: PositiveTime
     latency_ejection: PositiveTime
     latency_east_west: PositiveTime
@@ -242,6 +248,16 @@ class Chip(Model):
     sync: Sync
     power: ChipPower
     gaps: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _rings_have_channels(self) -> Chip:
+        channels = self.network.virtual_channels
+        if self.mesh.topology == "torus" and (channels is None or channels.value < 2):
+            raise ValueError(
+                "mesh.topology is torus with fewer than 2 network.virtual_channels: its rings can deadlock; "
+                "give network.virtual_channels a value of 2"
+            )
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Return the chip as plain values (dict, list, str, int, bool), as a chip file would hold it."""

@@ -11,7 +11,7 @@ import numpy as np
 from hwmodels import Chip, load_chip
 from neurosim.compiler import Program, compile_network, read_program
 from neurosim.costs import Result
-from neurosim.engine import run_program
+from neurosim.engine import TraceWindow, run_program
 from neurosim.errors import InputError
 from neurosim.formats import Frames, read_frames, read_network
 from neurosim.network import Layer, Network
@@ -97,6 +97,7 @@ def simulate(
     keep_activity: bool = False,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
+    trace: TraceWindow | None = None,
 ) -> Result:
     """Run a program on its inputs.
 
@@ -121,6 +122,8 @@ def simulate(
     threads
         Threads that time timesteps; by default the processors at hand, at most 8. The result is the same
         for any number.
+    trace
+        Timesteps of which the result keeps the packets, for `neurosim.report.write_timeline`.
 
     Raises
     ------
@@ -154,7 +157,7 @@ def simulate(
         if value < 1:
             raise InputError(f"{name} is {value}; it must be 1 or more")
     report = None if progress is None else lambda done: progress(done, timesteps)
-    counts = run_program(program, frames, timesteps, keep_activity, report, threads)
+    counts = run_program(program, frames, timesteps, keep_activity, report, threads, trace)
     return Result(counts, fed, steps_per_inference, notes)
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +24,7 @@ COMMANDS = {
     "compile": "Place a network on a chip and write the compiled program.",
     "chips": "List the chips, or show one with the source of every constant.",
     "info": "Describe a network: its layers, units, connections and weights.",
+    "warmup": "Compile all kernels now, so that the first run does not wait for them.",
 }
 
 
@@ -45,6 +51,33 @@ group = _LazyGroup(
 click.version_option(neurosim.__version__, prog_name="neurosim")(group)
 
 
+class _Terminated(BaseException):
+    """The process was asked to end (SIGTERM)."""
+
+
+@contextmanager
+def _sigterm_raised() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that temporary files go; not where it is ignored or handled already."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def end(*_: Any) -> None:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _cut_short(how: str, written: Sequence[Path]) -> str:
+    """Return what to say about a run that was ended from outside."""
+    files = ", ".join(map(str, written))
+    return f"neurosim: {how}; " + (f"complete: {files}" if files else "nothing was written")
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
@@ -56,19 +89,33 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 on success, 2 on bad input or usage, 130 when interrupted, 1 when the output's reader went away.
+        0 on success, 2 on bad input, bad usage or too little memory, 130 when interrupted, 143 when
+        terminated, 1 when the output's reader went away.
     """
+    # Commands add the files that have taken their places.
+    written: list[Path] = []
     try:
-        code = group.main(args, prog_name="neurosim", standalone_mode=False)
-        sys.stdout.flush()
+        with _sigterm_raised():
+            code = group.main(args, prog_name="neurosim", standalone_mode=False, obj=written)
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except NeurosimError as error:
         click.echo(f"neurosim: error: {error}", err=True)
         return 2
+    except MemoryError as error:
+        reason = f": {error}" if str(error) else ""
+        click.echo(
+            f"neurosim: error: out of memory{reason}; use fewer timesteps or smaller buffers (network.buffer)", err=True
+        )
+        return 2
     except (click.Abort, KeyboardInterrupt):
+        click.echo(_cut_short("interrupted", written), err=True)
         return 130
+    except _Terminated:
+        click.echo(_cut_short("terminated", written), err=True)
+        return 143
     except BrokenPipeError:
         # What is still buffered can go nowhere; otherwise the interpreter complains when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,11 +14,18 @@ def command(name: str | None) -> None:
     """
     from rich.console import Console
 
-    from hwmodels import chip_names, load_chip
+    from hwmodels import chip_names, load_base, load_chip
+    from neurosim.errors import ChipError
     from neurosim.report.chip_table import print_chip, print_chips
 
     console = Console(highlight=False)
     if name is None:
         print_chips([load_chip(shipped) for shipped in chip_names()], console)
     else:
-        print_chip(load_chip(name), console)
+        chip = load_chip(name)
+        try:
+            base = load_base(name)
+        except ChipError:
+            # A base may lack what the file that extends it brings; the chip itself is whole.
+            base = None
+        print_chip(chip, console, base)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from neurosim.errors import InputError, suggest
+from neurosim.errors import CapacityError, InputError, MessageWidthError, ModelError, suggest
+from neurosim.files import together
 
 if TYPE_CHECKING:
     from neurosim.compiler import Program
@@ -25,6 +27,8 @@ class Model:
 
     Attributes
     ----------
+    name
+        As given.
     path
         The network or program file.
     workload
@@ -33,6 +37,7 @@ class Model:
         Sentences on how the name was understood.
     """
 
+    name: str
     path: Path
     workload: Workload | None
     notes: tuple[str, ...]
@@ -61,16 +66,35 @@ def find_model(name: str) -> Model:
     path, shipped = Path(name), workload_names()
     if path.is_file():
         notes = (f"{name} is the file in this folder, not the shipped workload",) if name in shipped else ()
-        return Model(path, None, notes)
+        return Model(name, path, None, notes)
     if name in shipped:
         found = workload(name)
-        return Model(found.model_path, found, (f"{name} is the shipped workload: {found.summary}",))
+        return Model(name, found.model_path, found, (f"{name} is the shipped workload: {found.summary}",))
     if path.is_dir():
         raise InputError(f"{name}: is a folder; give the model's file in it")
     raise InputError(
         f"{name}: no such file{suggest(name, shipped)}; give a network (.net), a compiled program "
         f"({PROGRAM_SUFFIX}), or a shipped workload: {', '.join(shipped)}"
     )
+
+
+@contextmanager
+def named(model: Model) -> Iterator[None]:
+    """Put the name of `model` before the text of errors about it that do not hold it."""
+    try:
+        yield
+    except (CapacityError, MessageWidthError, ModelError) as error:
+        if model.name in str(error):
+            raise
+        raise type(error)(f"{model.name}: {error}") from error
+
+
+@contextmanager
+def outputs() -> Iterator[None]:
+    """Let the files written in the block take their places together, and keep them for what an interrupt says."""
+    context = click.get_current_context(silent=True)
+    with together(context.obj if context else None):
+        yield
 
 
 def model_argument(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -136,6 +160,9 @@ def parse_settings(context: click.Context, option: click.Parameter, pairs: tuple
     settings: dict[str, str] = {}
     for pair in pairs:
         key, sign, value = (part.strip() for part in pair.partition("="))
+        # Quotes as a chip file has them, where the shell left them.
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1].strip()
         if not (key and sign and value):
             raise click.BadParameter(f'"{pair}" is not KEY=VALUE; write for example core.neuron.send_energy="35.5 pJ"')
         if key in settings:
@@ -189,8 +216,9 @@ def compile_model(
 
     # The chip first: its errors cost nothing to find.
     target = load_chip(chip, settings)
-    reading = read_network_with_notes(model.path, **reader)
-    return compile_network(reading.network, target, seed), (*model.notes, *reading.notes)
+    with named(model):
+        reading = read_network_with_notes(model.path, **reader)
+        return compile_network(reading.network, target, seed), (*model.notes, *reading.notes)
 
 
 def check_output(path: Path | None, option: str) -> None:

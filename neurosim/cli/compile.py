@@ -46,7 +46,8 @@ def command(
     from neurosim.report.program_table import print_program
 
     program, notes = common.compile_model(found, chip, seed or 0, settings, common.reader_arguments(**reader))
-    write_program(program, output)
+    with common.outputs():
+        write_program(program, output)
     console = Console(highlight=False)
     print_program(program, console)
     print_list("Notes", notes, console)

@@ -37,5 +37,6 @@ def command(model: str, **reader: Any) -> None:
     else:
         from neurosim.formats import read_network_with_notes
 
-        reading = read_network_with_notes(found.path, **options)
+        with common.named(found):
+            reading = read_network_with_notes(found.path, **options)
         print_network(reading.network, (*found.notes, *reading.notes), console)

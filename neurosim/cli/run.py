@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neurosim.cli import common
+from neurosim.cli import common, timeline
 from neurosim.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the summary as JSON.")
 @click.option("--csv", "csv_folder", type=PATH, metavar="DIR", help="Write tables into this folder.")
+@timeline.timeline_options
 def command(
     model: str,
     chip: str | None,
@@ -65,7 +66,11 @@ def command(
     seed: int | None,
     json_file: Path | None,
     csv_folder: Path | None,
+    timeline_file: Path | None,
     threads: int | None,
+    timeline_steps: timeline.Steps | None,
+    timeline_cores: tuple[int, ...] | None,
+    timeline_events: int | None,
     **reader: Any,
 ) -> None:
     """Simulate a network on a chip: energy, latency and memory traffic.
@@ -74,6 +79,7 @@ def command(
     of that name comes before the workload.
     """
     common.check_output(json_file, "--json")
+    common.check_output(timeline_file, "--timeline")
     common.check_output_folder(csv_folder, "--csv")
     found = common.find_model(model)
     options = common.reader_arguments(**reader)
@@ -81,6 +87,7 @@ def command(
         common.refuse_options(options, settings, seed)
     else:
         chip = common.require_chip(chip, found.hint)
+    window = timeline.trace_window(timeline_file, timeline_steps, timeline_cores, timeline_events)
     shipped = frames is None
     if frames is None:
         if found.workload is None:
@@ -88,11 +95,13 @@ def command(
         frames = found.workload.frames_path
 
     from rich.console import Console
+    from rich.text import Text
 
-    from neurosim.api import simulate
+    from neurosim.api import input_layer, simulate
     from neurosim.cli.progress import RunProgress, say_compiling
     from neurosim.engine.warm import announce_compilation
-    from neurosim.report import print_report, summarise, write_summary, write_tables
+    from neurosim.formats import read_frames
+    from neurosim.report import Origin, print_report, summarise, write_summary, write_tables, write_timeline
 
     if chip is None or found.compiled:
         program, notes = _load_program(found.path, chip), found.notes
@@ -100,14 +109,22 @@ def command(
         program, notes = common.compile_model(found, chip, seed or 0, settings, options)
     if shipped:
         notes = (*notes, f"the input is the frames that ship with {model}")
-    with announce_compilation(say_compiling), RunProgress() as progress:
-        result = simulate(program, frames, steps, steps_per_inference, layout, False, progress, threads)
-    summary = summarise(result, notes, None if found.compiled else settings)
-    if csv_folder is not None:
-        write_tables(result, summary, csv_folder)
-    if json_file is not None:
-        write_summary(summary, json_file)
-    print_report(summary, Console(highlight=False))
+    fed = read_frames(frames, input_layer(program.network), layout)
+    origin = Origin.of_files(found.path, frames, fed)
+    with common.named(found), announce_compilation(say_compiling), RunProgress() as progress:
+        result = simulate(program, fed, steps, steps_per_inference, None, False, progress, threads, window)
+    summary = summarise(result, notes, None if found.compiled else settings, origin)
+    with common.outputs():
+        if csv_folder is not None:
+            write_tables(result, summary, csv_folder)
+        if json_file is not None:
+            write_summary(summary, json_file)
+        drawn = None if timeline_file is None else write_timeline(result.counts, timeline_file)
+    console = Console(highlight=False)
+    print_report(summary, console)
+    if drawn is not None:
+        console.print()
+        console.print(Text(drawn.capped or f"The timeline holds {drawn.events:,} events, all that was asked for."))
 
 
 def _load_program(path: Path, chip: str | None) -> Program:

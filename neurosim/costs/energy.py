@@ -75,8 +75,8 @@ def energy_constants(chip: Chip) -> tuple[Constant, ...]:
 class Interval:
     """A number with the ends that its constants allow.
 
-    The ends take every constant at the same end of its own range, so they bound the sum of independent
-    constants from outside.
+    The ends take every energy constant and the static power at the same end of its own range, so they bound
+    the sum of independent constants from outside. Times stand at their values.
     """
 
     value: float

@@ -76,8 +76,8 @@ class MemoryTraffic:
     word_bits
         Width of a word.
     energy_j
-        Energy of the accesses, where the chip has a constant for them; None where the constant of
-        another stage includes them.
+        Energy of the stage that uses the memory, its accesses included, where the chip has a constant for
+        it; None where the constant of another stage includes it.
     """
 
     name: str

@@ -1,12 +1,15 @@
 """The engine: which messages are sent, and when everything happens."""
 
 from neurosim.engine.counters import CoreCount, LayerCount
+from neurosim.engine.critical import RESOURCES, Resource, binding
 from neurosim.engine.function import FunctionRun, StepActivity
 from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes
 from neurosim.engine.run import RunCounts, run_program
-from neurosim.engine.timing import PacketTrace, StepTiming, TimeRun
+from neurosim.engine.timing import StepTiming, TimeRun
+from neurosim.engine.trace import PacketTrace, StepTrace, TraceWindow
 
 __all__ = [
+    "RESOURCES",
     "CoreCount",
     "FunctionRun",
     "LayerCount",
@@ -14,9 +17,13 @@ __all__ = [
     "PacketLoad",
     "PacketTimes",
     "PacketTrace",
+    "Resource",
     "RunCounts",
     "StepActivity",
     "StepTiming",
+    "StepTrace",
     "TimeRun",
+    "TraceWindow",
+    "binding",
     "run_program",
 ]

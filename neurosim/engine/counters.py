@@ -35,7 +35,12 @@ LAYER_COUNTS = len(LayerCount)
 
 
 class CoreCount(IntEnum):
-    """Columns of the counts kept for each core over a run; times in ps."""
+    """Columns of the counts kept for each core over a run; times in ps.
+
+    INPUT_WAIT_PS and INJECTION_QUEUE_PS are times that packets stood in the core's input and injection queue,
+    added up over the packets: over the length of the run they are the mean numbers in the queues (Little's law).
+    A packet of several flits counts as if its tail left the injection queue right behind its head.
+    """
 
     PACKETS_OUT = 0
     PACKETS_IN = 1
@@ -46,6 +51,7 @@ class CoreCount(IntEnum):
     SYNAPSE_READ_PS = 6
     ACCUMULATE_PS = 7
     INPUT_WAIT_PS = 8
+    INJECTION_QUEUE_PS = 9
 
 
 CORE_COUNTS = len(CoreCount)

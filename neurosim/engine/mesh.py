@@ -185,6 +185,13 @@ class MeshModel:
         return cores
 
     @cached_property
+    def way(self) -> IntArray:
+        """int64 (C, R): output towards a core at each router."""
+        towards = self.topology.route[:, self.core_router].T.copy()
+        towards[np.arange(self.core_router.size), self.core_router] = self.core_port
+        return towards
+
+    @cached_property
     def wheel_shift(self) -> int:
         """log2 of the ticks that a slot of the wheel covers: no more than the shortest delay."""
         links = self.topology.next_router >= 0
@@ -261,7 +268,7 @@ class MeshModel:
             top.dateline, self.channels, self.buffer_flits,
         )  # fmt: skip
         delivered, last = time_kernels.time_step(
-            top.next_router, top.next_port, top.route, trees, self.channels, self.cut_through, self.patience,
+            top.next_router, top.next_port, self.way, trees, self.channels, self.cut_through, self.patience,
             self.buffer_flits, self.core_router, self.core_port, self.inject_latency, self.inject_interval,
             self.eject_slots, self.eject_credit, self.inject_queue, self.stage_queue, self.axon_in,
             self.wheel_slots, self.wheel_shift, load.core_first, load.tail_work, rows, packets.reshape(-1),

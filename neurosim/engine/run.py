@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from neurosim.compiler import Program
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS
+from neurosim.engine.critical import RESOURCES, path_totals
 from neurosim.engine.function import FunctionRun, StepActivity
-from neurosim.engine.timing import PacketTrace, StepTiming, TimeRun
+from neurosim.engine.timing import StepTiming, TimeRun
+from neurosim.engine.trace import PacketTrace, StepTrace, TraceKeeper, TraceWindow
 from neurosim.errors import AuditError, InputError
 from neurosim.network import Network
 
@@ -44,10 +46,16 @@ class RunCounts:
         last packet arrived, the last synapse was accumulated.
     barrier_ps
         Length of the barrier, part of every timestep.
+    path_ps
+        int64 (timesteps, RESOURCES): time on each timestep's critical path by `Resource`.
     outputs
-        Per output layer, int64 (timesteps, n): messages sent, 0 for none.
+        Per layer that feeds none, itself included, int64 (timesteps, n): messages sent, 0 for none.
     activity
         Messages of every timestep, where the run was asked to keep them.
+    traces
+        Traces of the timesteps that the run was asked to keep them of.
+    trace_window
+        What it was asked to keep.
     """
 
     program: Program
@@ -59,8 +67,11 @@ class RunCounts:
     network_ps: IntArray
     synapse_ps: IntArray
     barrier_ps: int
+    path_ps: IntArray
     outputs: dict[str, IntArray]
     activity: tuple[StepActivity, ...] = field(default=())
+    traces: tuple[StepTrace, ...] = field(default=())
+    trace_window: TraceWindow | None = None
 
     @property
     def timesteps(self) -> int:
@@ -95,7 +106,10 @@ class _Totals:
         self.core_counts = np.zeros((program.cores, CORE_COUNTS), dtype=np.int64)
         self.link_flits: IntArray | int = 0
         self.spans = np.zeros((4, timesteps), dtype=np.int64)
-        self.outputs = {layer.name: np.zeros((timesteps, layer.size), dtype=np.int64) for layer in network.outputs}
+        self.path_ps = np.zeros((timesteps, RESOURCES), dtype=np.int64)
+        feeding = {name for connection in network.connections for name in connection.sources}
+        kept = [layer for layer in network.layers if layer.name not in feeding]
+        self.outputs = {layer.name: np.zeros((timesteps, layer.size), dtype=np.int64) for layer in kept}
 
     def add(self, activity: StepActivity, timing: StepTiming) -> None:
         step = activity.timestep - 1
@@ -103,6 +117,7 @@ class _Totals:
         self.core_counts += timing.core_counts
         self.link_flits = self.link_flits + timing.link_flits
         self.spans[:, step] = timing.duration_ps, timing.sweep_ps, timing.network_ps, timing.synapse_ps
+        self.path_ps[step] = path_totals(timing.path)
         for name, values in self.outputs.items():
             number = self.network.index[name]
             low, high = activity.layer_start[number], activity.layer_start[number + 1]
@@ -116,8 +131,8 @@ def default_threads() -> int:
 
 def _timed(
     function: FunctionRun, timer: TimeRun, timesteps: int, threads: int
-) -> Iterator[tuple[StepActivity, StepTiming]]:
-    """Yield each timestep's activity and timing, in order; timesteps are timed in `threads` threads."""
+) -> Iterator[tuple[StepActivity, StepTiming, PacketTrace]]:
+    """Yield each timestep's activity, timing and packets, in order; timesteps are timed in `threads` threads."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[StepActivity, Future[tuple[StepTiming, PacketTrace]]]] = deque()
         try:
@@ -126,10 +141,10 @@ def _timed(
                 waiting.append((activity, pool.submit(timer.step, activity)))
                 if len(waiting) > 4 * threads:
                     first, future = waiting.popleft()
-                    yield first, future.result()[0]
+                    yield first, *future.result()
             while waiting:
                 first, future = waiting.popleft()
-                yield first, future.result()[0]
+                yield first, *future.result()
         finally:
             for _, future in waiting:
                 future.cancel()
@@ -142,6 +157,7 @@ def run_program(
     keep_activity: bool = False,
     progress: Callable[[int], None] | None = None,
     threads: int | None = None,
+    trace: TraceWindow | None = None,
 ) -> RunCounts:
     """Run `program` for `timesteps` timesteps.
 
@@ -159,11 +175,13 @@ def run_program(
         Called with the number of each timestep once it is done.
     threads
         Threads that time timesteps; None for `default_threads`. The result is the same for any number.
+    trace
+        Timesteps to keep traces of; None for none.
 
     Raises
     ------
     InputError
-        Frames that do not fit the network, or fewer threads than one.
+        Frames that do not fit the network, fewer threads than one, or a trace that lies outside the run.
     MessageWidthError
         A message is wider than the chip's payload.
     DeadlockError, AuditError
@@ -172,6 +190,8 @@ def run_program(
     threads = default_threads() if threads is None else threads
     if threads < 1:
         raise InputError(f"threads is {threads}; it must be 1 or more")
+    if trace is not None:
+        trace.check(timesteps, program.cores)
     need_bytes = (
         8 * timesteps * (len(program.network.layers) * LAYER_COUNTS + sum(o.size for o in program.network.outputs))
     )
@@ -182,8 +202,10 @@ def run_program(
         )
     function, timer, totals = FunctionRun(program.network, frames), TimeRun(program), _Totals(program, timesteps)
     kept: list[StepActivity] = []
-    for activity, timing in _timed(function, timer, timesteps, threads):
+    keeper = TraceKeeper(trace, timer.ends)
+    for activity, timing, packets in _timed(function, timer, timesteps, threads):
         totals.add(activity, timing)
+        keeper.add(activity.timestep, timing.duration_ps, timing.path, timing.link_flits, packets)
         if keep_activity:
             kept.append(activity)
         if progress is not None:
@@ -199,6 +221,9 @@ def run_program(
         network,
         synapse,
         timer.barrier_ps,
+        totals.path_ps,
         totals.outputs,
         tuple(kept),
+        tuple(keeper.traces),
+        trace,
     )

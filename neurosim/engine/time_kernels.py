@@ -196,7 +196,7 @@ def _new_cores(core_first, packets, copies, eject_slots, inject_queue, stage_que
 def time_step(
     next_router,
     next_port,
-    route,
+    way,
     trees,
     channels,
     cut_through,
@@ -226,8 +226,8 @@ def time_step(
     ----------
     next_router, next_port
         int64 (R, P): where an output leads; router -1 for none or a core.
-    route
-        int64 (R, R): output port towards a router; not used for the router itself.
+    way
+        int64 (C, R): output towards a core at each router.
     trees
         int64 (T, R): outputs that the multicast tree T takes at a router, a bit each.
     channels
@@ -286,10 +286,6 @@ def time_step(
     request = np.zeros(width, dtype=np.int64)
     wheel = new_wheel(wheel_slots, routers)
     wakes = wheel.size - 4 * routers
-    way = np.empty((core_count, routers), dtype=np.int64)
-    for c in range(core_count):
-        for r in range(routers):
-            way[c, r] = core_port[c] if core_router[c] == r else route[r, core_router[c]]
     for c in range(core_count):
         counters[c, CORE_SWEEP_END] = tail_work[c]
         if core_first[c] == core_first[c + 1]:
@@ -306,6 +302,11 @@ def time_step(
         filled[r] |= np.int64(1) << (core_port[c] * channels)
         schedule(r, fifo[ports[port + FIFO]], np.int64(-1), shift, wheel_slots, routers, wheel)
 
+    # With one channel and wormholes all askers of an output need the same slot: where it is missing for one
+    # it is missing for all. An input whose head wants nothing but a full output is passed over until a slot
+    # of that output is emptied, which wakes the router.
+    alike = channels == 1 and not cut_through
+    stuck = np.zeros(routers, dtype=np.int64)
     delivered = 0
     turn = np.int64(0)
     last = np.int64(0)
@@ -329,7 +330,7 @@ def time_step(
             # The heads of the inputs ask for outputs.
             asked = np.int64(0)
             gave_up = np.int64(0)
-            inputs = filled[router]
+            inputs = filled[router] & ~stuck[router]
             while inputs != 0:
                 i = lowest_bit(inputs)
                 inputs &= inputs - 1
@@ -401,7 +402,14 @@ def time_step(
                             need += packets[(flit >> 1) * PACKET + FLITS] - 1
                         if need >= buffer_flits:
                             ports[to + WAITED_FOR] = 1
-                            continue
+                            if not alike:
+                                continue
+                            while patience == 0 and asking != 0:
+                                i = lowest_bit(asking)
+                                asking &= asking - 1
+                                if ports[base + i * PORT + WANTS] == np.int64(1) << o:
+                                    stuck[router] |= np.int64(1) << i
+                            break
                         slot = ports[to + FIRST] + 2 * need
                         if slot >= last_slot:
                             slot -= last_slot
@@ -413,6 +421,8 @@ def time_step(
                         slot += ports[to + FIFO]
                     if free > now:
                         again = min(again, free)
+                        if alike:
+                            break
                         continue
                     granted = i
                     break
@@ -431,7 +441,7 @@ def time_step(
                     side = base + (i // channels) * channels * PORT
                 ports[out + PASSED] += 1
                 ports[out + OUTPUT_FREE] = now + ports[out + SPACE]
-                ports[side + INPUT_FREE] = ports[out + OUTPUT_FREE]
+                ports[side + INPUT_FREE] = max(ports[side + INPUT_FREE], ports[out + OUTPUT_FREE])
                 ports[lock + LOCKED] = -1 if flit & 1 else i
                 ports[out + POINTER] = i + 1 if i + 1 < inputs_each else 0
                 ports[port + WANTS] &= ~(np.int64(1) << o)
@@ -490,6 +500,7 @@ def time_step(
                         )  # fmt: skip
                 elif ports[port + WAITED_FOR] != 0:
                     ports[port + WAITED_FOR] = 0
+                    stuck[ports[port + UPSTREAM]] = 0
                     back = now + ports[port + RETURN]
                     schedule(ports[port + UPSTREAM], back, now, shift, wheel_slots, routers, wheel)
                 if ports[port + COUNT] == 0:

@@ -14,8 +14,10 @@ from neurosim.compiler import Program
 from neurosim.compiler.memory import state_words
 from neurosim.engine import packet_kernels, time_kernels, topology
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, CoreCount, LayerCount
+from neurosim.engine.critical import Flights, critical_path, sending
 from neurosim.engine.function import StepActivity
 from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes
+from neurosim.engine.trace import CoreEnds, PacketTrace, packet_trace
 from neurosim.errors import AuditError, DeadlockError, MessageWidthError
 
 IntArray = NDArray[np.int64]
@@ -37,6 +39,8 @@ class StepTiming:
         int64 (C, CORE_COUNTS): see `CoreCount`.
     link_flits
         int64 (R, P): flits that left each router by each output.
+    path
+        int64 (S, 5): critical path, a span a row; see `critical_path`.
     """
 
     duration_ps: int
@@ -46,27 +50,7 @@ class StepTiming:
     layer_counts: IntArray
     core_counts: IntArray
     link_flits: IntArray
-
-
-@dataclass(frozen=True)
-class PacketTrace:
-    """Packets of one timestep, in the order of cores and of sending; times in ps since it began.
-
-    Attributes
-    ----------
-    source, destination
-        int64 (N,): cores.
-    flits
-        int64 (N,).
-    injected_ps, arrived_ps
-        int64 (N,): head leaves the injection queue; tail reaches the destination core.
-    """
-
-    source: IntArray
-    destination: IntArray
-    flits: IntArray
-    injected_ps: IntArray
-    arrived_ps: IntArray
+    path: IntArray
 
 
 def chip_delays_ps(chip: Chip) -> dict[str, int]:
@@ -156,6 +140,7 @@ class TimeRun:
         self.ticks = {name: value // self.tick_ps for name, value in delays.items()}
         self.barrier_ps = chip.barrier_ps(program.tiles)
         self.mesh = mesh_model(chip, program.core_slot, self.ticks)
+        self.ends, self.flights = CoreEnds.of(self.mesh, self.tick_ps), Flights(self.mesh, self.tick_ps)
         kinds = (chip.core.encodings.dense, chip.core.encodings.sparse, chip.core.encodings.conv)
         structural = np.array([kind.synops == "structural" for kind in kinds])
         self.axon_charged = np.where(
@@ -224,7 +209,7 @@ class TimeRun:
         DeadlockError
             Packets are left and nothing can move.
         AuditError
-            Flits on the links are not those of the packets' routes.
+            Flits on the links are not those of the packets' routes, or the times of the packets do not add up.
         """
         self._check_width(activity)
         program, tick = self.program, self.tick_ps
@@ -238,10 +223,13 @@ class TimeRun:
         sweep = int(times.cores[:, time_kernels.CORE_SWEEP_END].max()) * tick
         synapse = int(times.cores[:, time_kernels.CORE_FINISH].max()) * tick
         network = times.last * tick
-        duration = max(sweep, network, synapse) + self.barrier_ps
-        timing = StepTiming(duration, sweep, network, synapse, counts, core_counts, times.link_flits)
-        source = np.repeat(np.arange(program.cores), np.diff(load.core_first))
-        return timing, PacketTrace(source, load.destination, load.flits, times.injected * tick, times.arrived * tick)
+        end = max(sweep, network, synapse)
+        trace = packet_trace(load, times, tick, self.mesh.inject_interval)
+        sent = sending(trace, self.ends)
+        core_counts[:, CoreCount.INJECTION_QUEUE_PS] = sent.queued_ps
+        path = critical_path(load, trace, sent, self.ends, self.flights, end, self.barrier_ps)
+        timing = StepTiming(end + self.barrier_ps, sweep, network, synapse, counts, core_counts, times.link_flits, path)
+        return timing, trace
 
     def _count_synops(self, activity: StepActivity, counts: IntArray) -> None:
         counts[:, LayerCount.SYNOPS] = activity.synops

@@ -8,6 +8,7 @@ from typing import Any
 from neurosim.errors import ModelError, suggest
 from neurosim.formats.frames import Frames, read_frames
 from neurosim.formats.netx import NetxReading, read_netx, read_netx_with_notes
+from neurosim.formats.netx_units import reader_options
 from neurosim.formats.netx_write import write_netx
 from neurosim.network import Network
 
@@ -19,6 +20,7 @@ __all__ = [
     "read_network_with_notes",
     "read_netx",
     "read_netx_with_notes",
+    "reader_options",
     "write_netx",
 ]
 

@@ -108,6 +108,9 @@ def read_netx_with_notes(
 
 def _read_layers(file: h5py.File, reader: LayerReader) -> None:
     root = file.get("layer")
+    if not isinstance(root, h5py.Group) and {"cores", "axons", "chip"} <= set(file):
+        reader.errors.append("is a compiled program, no NetX file; rename it so that it ends in .h5")
+        return
     if not isinstance(root, h5py.Group):
         reader.errors.append('has no group "layer", so it is no NetX file; export the network with lava-dl')
         return

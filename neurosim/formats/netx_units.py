@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from neurosim.errors import ModelError, suggest
 from neurosim.formats.netx_fields import MAX_EXTENT, Fields
-from neurosim.network import CubaLif, Delta, Sigma, SigmaDelta, Unit
+from neurosim.network import CubaLif, Delta, Network, Relay, Sigma, SigmaDelta, Unit
 from neurosim.network.units import IntArray
 
 SDNN_SHIFT = 12
@@ -73,6 +74,37 @@ class NetxOptions:
         if self.reset_offset and not self.reset_interval:
             errors.append("reset_offset is given without reset_interval; give both or neither")
         return errors
+
+
+def reader_options(network: Network) -> dict[str, Any] | None:
+    """Return the options of `read_netx` that give a network its units.
+
+    Returns
+    -------
+    Those that some layer takes, with their values even where these are the defaults: ``rounding`` and
+    ``cum_error`` of sigma-delta layers, ``reset_interval`` and ``reset_offset`` of CUBA layers, the latter
+    within 0..reset_interval - 1. None where layers differ so that no options give them all.
+    """
+    options: dict[str, Any] = {}
+    sigma_delta = [layer.unit for layer in network.layers if isinstance(layer.unit, SigmaDelta)]
+    if sigma_delta:
+        options |= {"rounding": sigma_delta[0].rounding, "cum_error": bool(sigma_delta[0].cum_error)}
+    # An input that the file lacks is a layer here, but not to lava.
+    first = 1 if isinstance(network.layers[0].unit, Relay) else 0
+    cuba = [
+        (place - first, layer.unit) for place, layer in enumerate(network.layers) if isinstance(layer.unit, CubaLif)
+    ]
+    if cuba:
+        position, unit = cuba[0]
+        interval = int(unit.reset_interval)
+        offset = (unit.reset_phase - 1 - position) % interval if interval else 0
+        options |= {"reset_interval": interval, "reset_offset": int(offset)}
+    wanted = NetxOptions(**options)
+    same = all((unit.rounding, unit.cum_error) == (wanted.rounding, wanted.cum_error) for unit in sigma_delta) and all(
+        (unit.reset_interval, unit.reset_phase) == (wanted.reset_interval, wanted.reset_phase(position))
+        for position, unit in cuba
+    )
+    return options if same else None
 
 
 def read_unit(

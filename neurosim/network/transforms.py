@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -118,12 +119,23 @@ class Sparse(Transform):
 
     def fan_out(self, box: Box | None = None) -> FanOut:
         low, high = box[0] if box else (0, self._out_size)
-        inside = (self.targets >= low) & (self.targets < high)
+        first, last = self._target_start[[low, high]]
+        inside = self._by_target[first:last]
         structural = np.bincount(self._rows[inside], minlength=self.in_size).astype(np.int64)
-        inside &= self.weights != 0
+        inside = inside[self.weights[inside] != 0]
         filled = np.bincount(self._rows[inside], minlength=self.in_size).astype(np.int64)
         sources = np.flatnonzero(structural)
         return FanOut(sources, structural[sources], filled[sources], np.ones_like(sources))
+
+    @cached_property
+    def _by_target(self) -> IntArray:
+        """Synapses in the order of their targets, so that a core's are neighbours."""
+        return np.argsort(self.targets, kind="stable")
+
+    @cached_property
+    def _target_start(self) -> IntArray:
+        """Where each target's synapses begin in `_by_target`."""
+        return np.searchsorted(self.targets[self._by_target], np.arange(self._out_size + 1))
 
     def to_dict(self) -> dict[str, Any]:
         return {

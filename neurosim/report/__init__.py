@@ -1,7 +1,19 @@
-"""Reports: a result as a summary for machines, as CSV tables, and as tables on a terminal."""
+"""Reports: a result as a summary for machines, as CSV tables, as tables on a terminal, and as a timeline."""
 
+from neurosim.report.origin import Origin
 from neurosim.report.summary import SCHEMA, summarise, write_summary
 from neurosim.report.tables import CSV_FILES, write_tables
 from neurosim.report.terminal import print_report
+from neurosim.report.timeline import TimelineReport, write_timeline
 
-__all__ = ["CSV_FILES", "SCHEMA", "print_report", "summarise", "write_summary", "write_tables"]
+__all__ = [
+    "CSV_FILES",
+    "SCHEMA",
+    "Origin",
+    "TimelineReport",
+    "print_report",
+    "summarise",
+    "write_summary",
+    "write_tables",
+    "write_timeline",
+]

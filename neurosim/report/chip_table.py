@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hwmodels import Chip, Kind
-from neurosim.report.layout import Column, print_columns, print_list
+from neurosim.report.layout import Column, counted, print_columns, print_list
 
 _NAMING = ("schema", "name", "title", "summary", "extends", "gaps")
 
@@ -102,13 +102,28 @@ def _counts(kinds: Counter[str]) -> str:
     return ", ".join(f"{kinds[kind]} {kind.value}" for kind in Kind if kinds[kind])
 
 
-def print_chip(chip: Chip, console: Console) -> None:
-    """Print a chip: every entry with value, range, kind, source and note, and what is not published."""
+def print_chip(chip: Chip, console: Console, base: Chip | None = None) -> None:
+    """Print a chip: every entry with value, range, kind, source and note, and what is not published.
+
+    Parameters
+    ----------
+    chip
+        What to print.
+    console
+        Where to.
+    base
+        The chip that it extends; entries that differ from it are marked.
+    """
     console.print(Text.assemble((chip.name, "bold"), ": ", chip.title))
     console.print(Text(chip.summary))
-    if chip.extends:
-        console.print(Text(f"extends {chip.extends}"))
     found = list(entries(chip))
+    changes = _changes(chip, base, {f"{entry.section}.{entry.key}" for entry in found})
+    lost = changes.pop("", [])
+    if chip.extends:
+        marked = f"; {counted(len(changes), 'entry', 'entries')} of another value, marked *" if base else ""
+        console.print(Text(f"extends {chip.extends}{marked}"))
+    for change in lost:
+        console.print(Text(f"* {change}"))
     width = max(len(entry.key) for entry in found)
     section = ""
     for entry in found:
@@ -116,13 +131,28 @@ def print_chip(chip: Chip, console: Console) -> None:
             section = entry.section
             console.print()
             console.print(Text(f"[{section}]", style="bold"))
-        _print_entry(entry, width, console)
+        _print_entry(entry, width, console, changes.get(f"{entry.section}.{entry.key}", []))
     print_list("What is not published about this chip", chip.gaps, console)
 
 
-def _print_entry(entry: Entry, width: int, console: Console) -> None:
+def _changes(chip: Chip, base: Chip | None, known: set[str]) -> dict[str, list[str]]:
+    """Return dotted key of an entry -> what of it differs from `base`; under "" what no entry of `known` holds."""
+    changes: dict[str, list[str]] = {}
+    for line in [] if base is None else base.differences(chip):
+        key, _, change = line.partition(": ")
+        entry = key
+        while entry and entry not in known:
+            entry = entry.rpartition(".")[0]
+        # What follows the entry's key: an end of its range, or a place in its list.
+        rest = key.removeprefix(entry).removeprefix(".").removeprefix("value.")
+        rest = f"[{rest}]" if rest.isdecimal() else rest
+        changes.setdefault(entry, []).append(f"{rest} {change}" if rest else change)
+    return changes
+
+
+def _print_entry(entry: Entry, width: int, console: Console, changes: Sequence[str] = ()) -> None:
     if entry.key == "static_note":
-        console.print(Padding(Text(entry.value, style="dim"), (0, 0, 0, 4), expand=False))
+        console.print(Padding(Text(f"static_note: {entry.value}", style="dim"), (0, 0, 0, 4), expand=False))
         return
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, min_width=width)
@@ -131,6 +161,10 @@ def _print_entry(entry: Entry, width: int, console: Console) -> None:
     kind = f", {entry.kind}" if entry.kind else ""
     grid.add_row(Text(entry.key), Text.assemble((entry.value, "bold"), f"{span}{kind}"))
     console.print(Padding(grid, (0, 0, 0, 2), expand=False))
+    if changes:
+        console.print(
+            Padding(Text(f"* overrides the base: {'; '.join(changes)}", style="dim"), (0, 0, 0, 4), expand=False)
+        )
     for name, text in (("source", entry.source), ("note", entry.note)):
         if text:
             console.print(Padding(Text(f"{name}: {text}", style="dim"), (0, 0, 0, 4), expand=False))

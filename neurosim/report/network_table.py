@@ -42,8 +42,8 @@ def print_network(network: Network, notes: Iterable[str], console: Console) -> N
     depth = network.depth_timesteps
     sums = [
         f"{counted(network.size, 'neuron')} in {counted(len(layers), 'layer')}",
-        f"{counted(structural, 'synapse')}, {nonzero:,} of non-zero weight: as many multiplications and "
-        "additions as a dense evaluation takes",
+        f"{counted(structural, 'synapse')}, as many multiplications and additions as a dense evaluation takes; "
+        f"{nonzero:,} of them have a non-zero weight",
         f"depth of {counted(depth, 'timestep')}: a frame fed in timestep t has its whole effect on the last "
         f"layer in t + {depth - 1}",
     ]

@@ -13,8 +13,10 @@ import neurosim
 from hwmodels import Chip
 from hwmodels.loader import SET_BY_USER
 from neurosim.costs import Energy, Interval, Result
-from neurosim.engine import LayerCount
+from neurosim.engine import LayerCount, Resource, binding
 from neurosim.files import atomic_path
+from neurosim.formats import reader_options
+from neurosim.report.origin import Origin, chip_sha256
 
 SCHEMA = "neurosim.summary/1"
 
@@ -42,20 +44,41 @@ MEANINGS = {
     ),
     "startup": "Timesteps up to and with the one that completes the first inference's answer.",
     "interval": (
-        "low and high take every constant at the same end of its own range, so they bound the energy from "
-        "outside; a constant whose sources give no range counts as exact."
+        "low and high take energy constants and static power at the ends of their ranges, times at their "
+        "values. All stand at the same end, so the energy at these times is bounded from outside; a constant "
+        "whose sources give no range counts as exact."
     ),
     "totals": "Layers, memories, network and per_timestep count all timesteps, start-up included.",
+    "binding": (
+        "The resource with the largest part of a timestep's critical path, the chain of what its end waited for "
+        "back to its start. Link: waits for other packets, slots and credits; flight: the way through an empty "
+        "network; injection and ejection: flits leave or reach a core one by one."
+    ),
     "hops": "Packets times the links between routers that each crosses, booked to the layer that sent them.",
     "provenance": (
         "Shares of the energy per inference, or of the run where it holds no steady inference, by the kind "
-        "of the constant that each part rests on."
+        "of the constant that each part rests on. Static energy is booked to the kind of the static power; the "
+        "time that it is multiplied with rests on the chip's time constants, whose kinds are not counted here."
+    ),
+    "memories": (
+        "Words and bytes are the accesses to each memory. energy_j is the energy of the stage that uses the "
+        "memory, its accesses included, not of the accesses alone; null where no constant is booked to the memory."
+    ),
+    "repeating": (
+        "The same version, model, chip, settings, seed, options, input, timesteps and steps_per_inference give the "
+        "same numbers. The hashes are SHA-256: of the model's and the input's file, and of the chip after extends "
+        "and settings as canonical JSON. What is not known, as when frames came as an array, is null."
     ),
 }
 """A sentence or two for each number that could be taken for another."""
 
 
-def summarise(result: Result, notes: Iterable[str] = (), settings: Mapping[str, str] | None = None) -> dict[str, Any]:
+def summarise(
+    result: Result,
+    notes: Iterable[str] = (),
+    settings: Mapping[str, str] | None = None,
+    origin: Origin | None = None,
+) -> dict[str, Any]:
     """Return the summary of a run as plain values: dict, list, str, int, float, None.
 
     Parameters
@@ -67,7 +90,10 @@ def summarise(result: Result, notes: Iterable[str] = (), settings: Mapping[str, 
     settings
         Values that were put in place of the chip file's, by dotted key; None to take those quantities of
         the chip that say so themselves.
+    origin
+        The files behind the run; None where they are not known.
     """
+    origin = origin or Origin()
     window, inference, run = result.window, result.energy_inference, result.energy_run
     energy = inference or run
     return {
@@ -75,6 +101,15 @@ def summarise(result: Result, notes: Iterable[str] = (), settings: Mapping[str, 
         "version": neurosim.__version__,
         "model": result.network.name,
         "chip": result.chip.name,
+        "model_sha256": origin.model_sha256,
+        "chip_sha256": chip_sha256(result.chip),
+        "input": {
+            "file": origin.input_file,
+            "sha256": origin.input_sha256,
+            "frames": int(result.frames),
+            "layout": origin.input_layout,
+        },
+        "options": reader_options(result.network),
         "seed": int(result.program.seed),
         "settings": _settings(result.chip) if settings is None else dict(settings),
         "timesteps": int(result.timesteps),
@@ -230,18 +265,25 @@ def _span(interval: Interval | None) -> dict[str, float | None]:
     return {"energy_j": float(interval.value), "low": float(interval.low), "high": float(interval.high)}
 
 
-def _per_timestep(result: Result) -> dict[str, dict[str, list[int]]]:
+def _per_timestep(result: Result) -> dict[str, Any]:
     counts = {
         "messages": LayerCount.MESSAGES,
         "synops": LayerCount.SYNOPS,
         "synops_nonzero": LayerCount.SYNOPS_NONZERO,
     }
-    return {
+    path_ps = result.counts.path_ps
+    bound = [binding(row) for row in path_ps]
+    by_layer = {
         name: {
             layer.name: result.counts.layer_counts[:, i, count].tolist()
             for i, layer in enumerate(result.network.layers)
         }
         for name, count in counts.items()
+    }
+    return {
+        **by_layer,
+        "binding": [None if resource is None else resource.label for resource in bound],
+        "critical_path_ps": {resource.label: path_ps[:, resource].tolist() for resource in Resource},
     }
 
 

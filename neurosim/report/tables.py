@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from math import fsum
 from pathlib import Path
 from typing import Any
 
-from neurosim.compiler import Program
 from neurosim.costs import Result
-from neurosim.engine import CoreCount, LayerCount
-from neurosim.engine.topology import EAST, LOCAL, NORTH, SOUTH, WEST, mesh
-from neurosim.errors import InputError
-from neurosim.files import atomic_path
+from neurosim.engine import CoreCount, LayerCount, binding
+from neurosim.files import atomic_path, make_folder, together
+from neurosim.report.places import LinkPlace, link_places, tile_place
 
 Row = Iterable[Any]
-
-_SIDES = {EAST: "east", WEST: "west", NORTH: "north", SOUTH: "south"}
 
 _CORE_COLUMNS = {
     "packets_out": CoreCount.PACKETS_OUT,
@@ -28,6 +26,12 @@ _CORE_COLUMNS = {
     "synapse_read_ps": CoreCount.SYNAPSE_READ_PS,
     "accumulate_ps": CoreCount.ACCUMULATE_PS,
     "input_wait_ps": CoreCount.INPUT_WAIT_PS,
+    "injection_queue_ps": CoreCount.INJECTION_QUEUE_PS,
+}
+
+_QUEUE_COLUMNS = {
+    "input_queue_mean": CoreCount.INPUT_WAIT_PS,
+    "injection_queue_mean": CoreCount.INJECTION_QUEUE_PS,
 }
 
 _STEP_COLUMNS = {
@@ -42,6 +46,8 @@ _STEP_COLUMNS = {
 
 def write_tables(result: Result, summary: Mapping[str, Any], folder: str | Path) -> None:
     """Write `CSV_FILES` into `folder`, which is made if it is missing; files of those names are replaced.
+
+    They take their places together, once all are written.
 
     Parameters
     ----------
@@ -58,18 +64,14 @@ def write_tables(result: Result, summary: Mapping[str, Any], folder: str | Path)
         The folder cannot be made or written.
     """
     folder = Path(folder)
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the folder cannot be made: {error.strerror}; choose a place that can be written"
-        ) from error
-    for name, rows in _TABLES.items():
-        with (
-            atomic_path(folder / name) as part,
-            part.open("w", encoding="utf-8", newline="") as file,
-        ):
-            csv.writer(file, lineterminator="\n").writerows(rows(result, summary))
+    with together():
+        make_folder(folder)
+        for name, rows in _TABLES.items():
+            with (
+                atomic_path(folder / name) as part,
+                part.open("w", encoding="utf-8", newline="") as file,
+            ):
+                csv.writer(file, lineterminator="\n").writerows(rows(result, summary))
 
 
 def _records(records: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
@@ -101,8 +103,9 @@ def _energy_terms(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
 def _timesteps(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
     counts = result.counts
     names = [layer.name for layer in result.network.layers]
+    bound = [binding(path_ps) for path_ps in counts.path_ps]
     times = ("duration_ps", "sweep_end_ps", "last_packet_ps", "last_synapse_ps", "barrier_ps")
-    yield ["timestep", *times, *_STEP_COLUMNS, *(f"messages {name}" for name in names)]
+    yield ["timestep", *times, "binding", *_STEP_COLUMNS, *(f"messages {name}" for name in names)]
     spans = (counts.duration_ps, counts.sweep_ps, counts.network_ps, counts.synapse_ps)
     for step in range(counts.timesteps):
         here = counts.layer_counts[step]
@@ -110,6 +113,7 @@ def _timesteps(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
             step + 1,
             *(int(span[step]) for span in spans),
             counts.barrier_ps,
+            resource.label if (resource := bound[step]) else None,
             *(int(here[:, count].sum()) for count in _STEP_COLUMNS.values()),
             *here[:, LayerCount.MESSAGES].tolist(),
         ]
@@ -118,50 +122,45 @@ def _timesteps(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
 def _cores(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
     program = result.program
     per_tile = program.chip.mesh.cores_per_tile.value
-    yield ["core", "layer", "x", "y", "core_in_tile", "neurons", "neuron_slots", "box", *_CORE_COLUMNS]
+    total_ps = int(result.counts.duration_ps.sum())
+    yield ["core", "layer", "x", "y", "core_in_tile", "neurons", "neuron_slots", "box", *_CORE_COLUMNS, *_QUEUE_COLUMNS]
     for core, part in enumerate(program.slices):
         counts = result.counts.core_counts[core]
         yield [
             core,
             program.network.layers[part.layer].name,
-            *_place(program, int(program.core_tile[core])),
+            *tile_place(program, int(program.core_tile[core])),
             int(program.core_slot[core]) % per_tile,
             part.size,
             part.neuron_slots,
             " ".join(f"{low}:{high}" for low, high in part.box),
             *(int(counts[column]) for column in _CORE_COLUMNS.values()),
+            *(int(counts[column]) / total_ps if total_ps else 0.0 for column in _QUEUE_COLUMNS.values()),
         ]
 
 
 def _links(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
     """Yield every link between routers, and every output from a router to a core in use."""
-    program, network = result.program, result.chip.network
-    size = program.chip.mesh
-    top = mesh(size.columns.value, size.rows.value, size.cores_per_tile.value)
-    slots = {int(slot): core for core, slot in enumerate(program.core_slot)}
-    total_ps = int(result.counts.duration_ps.sum())
     yield ["x", "y", "output", "to_x", "to_y", "to_core", "flits", "utilisation"]
-    for router, outputs in enumerate(result.counts.link_flits):
-        here = _place(program, router)
-        for port, flits in enumerate(outputs.tolist()):
-            if port < LOCAL:
-                beyond = int(top.next_router[router, port])
-                if beyond < 0:
-                    continue
-                there, interval_ps = [*_place(program, beyond), None], network.link_interval.value
-            else:
-                core = slots.get(router * size.cores_per_tile.value + port - LOCAL)
-                if core is None:
-                    continue
-                there, interval_ps = [*here, core], network.local_interval.value
-            busy = flits * interval_ps / total_ps if total_ps else 0.0
-            yield [*here, _SIDES.get(port, f"core_{port - LOCAL}"), *there, flits, busy]
+    for place, flits, busy in _traffic(result):
+        yield [place.x, place.y, place.output, place.to_x, place.to_y, place.to_core, flits, busy]
 
 
-def _place(program: Program, tile: int) -> tuple[int, int]:
-    """Return x and y of a tile."""
-    y, x = divmod(tile, program.chip.mesh.columns.value)
-    return x, y
+def _routers(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
+    """Yield every router: what its outputs of `_links` carried, and how busy they were."""
+    yield ["x", "y", "outputs", "flits", "utilisation_mean", "utilisation_max"]
+    for (x, y), group in groupby(_traffic(result), key=lambda link: (link[0].x, link[0].y)):
+        outputs = list(group)
+        busy = [share for _, _, share in outputs]
+        yield [x, y, len(outputs), sum(flits for _, flits, _ in outputs), fsum(busy) / len(busy), max(busy)]
+
+
+def _traffic(result: Result) -> Iterator[tuple[LinkPlace, int, float]]:
+    """Yield every output with its flits and the share of the run in which it was busy."""
+    total_ps = int(result.counts.duration_ps.sum())
+    for place in link_places(result.program):
+        flits = int(result.counts.link_flits[place.router, place.port])
+        yield place, flits, flits * place.interval_ps / total_ps if total_ps else 0.0
 
 
 _TABLES: dict[str, Callable[[Result, Mapping[str, Any]], Iterator[Row]]] = {
@@ -170,6 +169,7 @@ _TABLES: dict[str, Callable[[Result, Mapping[str, Any]], Iterator[Row]]] = {
     "cores.csv": _cores,
     "memories.csv": _memories,
     "links.csv": _links,
+    "routers.csv": _routers,
     "energy_terms.csv": _energy_terms,
 }
 

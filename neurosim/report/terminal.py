@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ def print_report(summary: Summary, console: Console) -> None:
     """
     _header(summary, console)
     _headline(summary, console)
+    _binding(summary, console)
     _layers(summary, console)
     _memories(summary, console)
     _terms(summary, console)
@@ -62,7 +64,7 @@ def _headline(summary: Summary, console: Console) -> None:
     row(
         "energy per inference" if inference else "energy of the run",
         engineering(energy["value"], "J"),
-        f"{low} to {high}: all constants at one end of their ranges",
+        f"{low} to {high}, see below",
     )
     row("  dynamic", engineering(energy["dynamic"], "J"), "its work, followed from layer to layer", False)
     static = "static power until the next inference enters" if inference else "static power all the while"
@@ -83,6 +85,17 @@ def _headline(summary: Summary, console: Console) -> None:
         False,
     )
     console.print(grid)
+    console.print(
+        "The range takes energy constants and static power at the ends of their ranges, times at their values."
+    )
+
+
+def _binding(summary: Summary, console: Console) -> None:
+    bound = Counter(name for name in summary["per_timestep"]["binding"] if name is not None)
+    if bound:
+        (most, steps), *others = bound.most_common()
+        rest = "".join(f", {name} in {number:,}" for name, number in others)
+        console.print(f"binding: {most} in {steps:,} of {counted(summary['timesteps'], 'timestep')}{rest}")
 
 
 def _layers(summary: Summary, console: Console) -> None:
@@ -124,9 +137,10 @@ def _memories(summary: Summary, console: Console) -> None:
             for thing in ("words", "bytes")
             for way in ("read", "written")
         ),
-        Column(f"energy\n/{unit}", energies),
+        Column(f"stage\nenergy/{unit}", energies),
     ]
     print_columns(f"Memory traffic over {counted(summary['timesteps'], 'timestep')}", columns, console)
+    console.print("Stage energy: of the stage that uses the memory, its accesses included; not of the accesses alone.")
     if None in energies:
         console.print("-: no constant of its own; the energy of a synop includes it")
 
@@ -147,6 +161,6 @@ def _terms(summary: Summary, console: Console) -> None:
     ]
     for end in ("low", "high") if inference else ():
         ends, _ = scaled([*(term[end] for term in terms), sum(term[end] for term in terms)], "J", unit)
-        columns.append(Column(f"{end}\n/{unit}", ends[:-1], spare=True, foot=ends[-1]))
+        columns.append(Column(f"{end}\n/{unit}", ends[:-1], foot=ends[-1]))
     what = "per inference" if inference else "of the run"
     print_columns(f"Where the energy {what} goes", columns, console)

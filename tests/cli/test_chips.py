@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,6 +77,54 @@ def test_file_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     out = capsys.readouterr().out
     assert out.startswith("mine: My [own] chip\n")
     assert "extends loihi2" in out
+
+
+OWN = """schema = "neurosim.chip/1"
+name = "mine"
+title = "t"
+summary = "s"
+extends = "loihi"
+[core.memories.synapse]
+size = { value = "64 KiB", kind = "architecture", source = "mine" }
+"""
+
+
+def test_what_a_file_overrides_is_marked_with_what_it_was(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine.toml").write_text(OWN)
+    assert main(["chips", "mine.toml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "extends loihi; 1 entry of another value, marked *" in lines
+    (mark,) = (place for place, line in enumerate(lines) if line.strip().startswith("*"))
+    assert lines[mark - 1].split() == ["size", "64", "KiB,", "architecture"]
+    was = load_chip("loihi").core.memories.synapse.size
+    assert was is not None
+    assert lines[mark].strip() == f"* overrides the base: {was.text} -> 64 KiB"
+
+
+def test_base_that_is_no_whole_chip_is_no_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # The base lacks the tables that mine.toml brings.
+    plain = load_chip("loihi").to_dict()
+    power = plain.pop("power")["static"]
+    (folder / "base.toml").write_text(as_toml({**plain, "name": "base"}))
+    own = OWN.replace('"loihi"', '"base.toml"').partition("[")[0]
+    (folder / "mine.toml").write_text(own + as_toml({"power": {"static": power}}))
+    assert main(["chips", "mine.toml"]) == 0
+    out = capsys.readouterr().out
+    assert "extends base.toml\n" in out
+    assert "overrides the base" not in out
+
+
+def as_toml(table: dict[str, Any]) -> str:
+    """Return `table` as lines of dotted keys and inline values."""
+    return "".join(f"{key} = {inline(held)}\n" for key, held in table.items())
+
+
+def inline(held: Any) -> str:
+    if isinstance(held, dict):
+        return "{ " + ", ".join(f"{key} = {inline(part)}" for key, part in held.items()) + " }"
+    if isinstance(held, list):
+        return "[" + ", ".join(map(inline, held)) + "]"
+    return json.dumps(held, ensure_ascii=False)
 
 
 def test_unknown_chip_is_given_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,8 @@ def test_synapses_are_the_dense_multiplications(
         assert f"{synapses:,}" in row
         assert f"{100 * np.count_nonzero(weights) / weights.size:.1f}" in row
         assert f"{weights.min()}..{weights.max()}" in row
-    assert f"{sum(SYNAPSES.values()):,} synapses" in out
+    whole = f"{sum(SYNAPSES.values()):,} synapses, as many multiplications and additions as a dense evaluation takes"
+    assert whole in " ".join(out.split())
     assert f"{60 + 48 + 5 + 3} neurons in 4 layers" in out
     assert "depth of 4 timesteps" in out
 
@@ -70,6 +71,14 @@ def test_program_shows_the_network_in_it(capsys: pytest.CaptureFixture[str]) -> 
     assert "compiled for loihi2" in capsys.readouterr().out
     assert main(["info", "tiny.h5", "--cum-error"]) == 2
     assert "--cum-error: a compiled program takes no such option" in capsys.readouterr().err
+
+
+def test_program_under_the_name_of_a_network_is_told_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", "tiny.net", "--chip", "loihi2", "-o", "tiny.h5"]) == 0
+    (folder / "tiny.h5").rename(folder / "wrong.net")
+    capsys.readouterr()
+    assert main(["info", "wrong.net"]) == 2
+    assert "wrong.net: is a compiled program, no NetX file; rename it so that it ends in .h5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

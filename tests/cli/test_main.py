@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 import click
+import numpy as np
 import pytest
 
 from neurosim import __version__, cli
@@ -101,7 +103,27 @@ def test_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
     stand_in(monkeypatch, interrupt)
     assert cli.main(["info"]) == 130
-    assert capsys.readouterr().out == ""
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.strip() == "neurosim: interrupted; nothing was written"
+
+
+def test_too_little_memory_is_exit_code_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def ask() -> None:
+        np.empty(1 << 62, dtype=np.int8)
+
+    stand_in(monkeypatch, ask)
+    assert cli.main(["info"]) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.startswith("neurosim: error: out of memory: Unable to allocate")
+    assert "use fewer timesteps or smaller buffers" in streams.err
+
+
+def test_handler_of_sigterm_is_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.main(["--version"]) == 0
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("lines", [1, 100_000], ids=["buffered", "longer than the pipe"])

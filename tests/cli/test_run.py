@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 import neurosim_traces
+from hwmodels import load_chip
 from neurosim import api
 from neurosim.cli import main
 from neurosim.report import CSV_FILES
@@ -38,6 +41,10 @@ def summary_of(args: list[str]) -> dict[str, Any]:
     assert main([*args, "--json", "summary.json"]) == 0
     summary: dict[str, Any] = json.loads(Path("summary.json").read_text(encoding="utf-8"))
     return summary
+
+
+def sha256(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def in_a_process(args: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
@@ -101,6 +108,8 @@ def test_program_runs_as_its_network(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["compile", "tiny.net", "--chip", "loihi2", "-o", "tiny.h5", *setting]) == 0
     from_network = summary_of([*RUN, *setting])
     from_program = summary_of(["run", "tiny.h5", "--input", "frames.npy"])
+    assert from_network.pop("model_sha256") == sha256("tiny.net")
+    assert from_program.pop("model_sha256") == sha256("tiny.h5")
     assert from_network["settings"] == {"core.neuron.send_energy": "40 pJ"}
     assert from_network == from_program
     assert main(["run", "tiny.h5", "--chip", "loihi2", "--input", "frames.npy"]) == 0
@@ -122,6 +131,54 @@ def test_reader_options_reach_the_network() -> None:
     assert plain["per_timestep"]["messages"] != corrected["per_timestep"]["messages"]
 
 
+def test_summary_says_what_a_repetition_needs(folder: Path) -> None:
+    chosen = ["--rounding", "corrected", "--set", "core.neuron.send_energy=40 pJ", "--seed", "3"]
+    (folder / "deeper").mkdir()
+    (folder / "frames.npy").rename(folder / "deeper" / "frames.npy")
+    summary = summary_of([*RUN[:-1], "deeper/frames.npy", *chosen])
+    assert summary["input"] == {
+        "file": "frames.npy",
+        "sha256": sha256("deeper/frames.npy"),
+        "frames": 8,
+        "layout": "TCHW",
+    }
+    assert summary["model_sha256"] == sha256("tiny.net")
+    assert summary["options"] == {"rounding": "corrected", "cum_error": False}
+    assert (summary["settings"], summary["seed"]) == ({"core.neuron.send_energy": "40 pJ"}, 3)
+    plain = load_chip("loihi2", {"core.neuron.send_energy": "40 pJ"}).to_dict()
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert summary["chip_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+    assert str(folder) not in json.dumps(summary)
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quotes_around_a_setting_are_those_of_a_chip_file(quote: str) -> None:
+    summary = summary_of([*RUN, "--set", f"core.neuron.send_energy={quote}40 pJ{quote}"])
+    assert summary["settings"] == {"core.neuron.send_energy": "40 pJ"}
+
+
+def test_energy_ends_are_shown_where_the_terminal_is_narrow(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = summary_of(RUN)
+    out = capsys.readouterr().out
+    _, _, ends = out.partition("Where the energy per inference goes (continued)")
+    assert ends.split()[:2] == ["low", "high"]
+    whole = next(line for line in ends.splitlines() if line.startswith("all")).split()[1:]
+    energy = summary["energy_per_inference_j"]
+    for shown, end in zip(whole, ("low", "high"), strict=True):
+        scale = 1e6 if "uJ" in ends.split("constant")[1].split("\n")[0] else 1e9
+        assert float(shown.replace(",", "")) == pytest.approx(energy[end] * scale, abs=1e-3)
+
+
+def test_report_says_what_its_range_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(RUN) == 0
+    out = capsys.readouterr().out
+    words = "energy constants and static power at the ends of their ranges, times at their values"
+    assert words in " ".join(out.split())
+    # The row of the headline stays on its line.
+    row = next(line for line in out.splitlines() if line.startswith("energy per inference"))
+    assert row.rstrip().endswith(", see below")
+
+
 def test_tables_replace_those_of_an_earlier_run(folder: Path) -> None:
     (folder / "out").mkdir()
     (folder / "out" / "layers.csv").write_text("old")
@@ -137,6 +194,7 @@ def test_frames_in_either_order_give_the_same_run(folder: Path, capsys: pytest.C
     plain = summary_of(RUN)
     turned = summary_of([*RUN[:-1], "lava.npy"])
     assert plain.pop("notes") != turned.pop("notes")
+    assert [run.pop("input")["layout"] for run in (plain, turned)] == ["TCHW", "TWHC"]
     assert plain == turned
     assert "(timestep, W, H, C)" in capsys.readouterr().out
     assert "layout TCHW" in refused([*RUN[:-1], "lava.npy", "--layout", "TCHW"], capsys)
@@ -180,6 +238,8 @@ def test_shipped_workload_runs(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["run", "tiny.net", "--input", "frames.npy"], ["--chip", "loihi", "loihi2", "loihi_board"]),
         (["run", "tiny.net", "--chip", "loihi2"], ["--input"]),
+        (["run", "tiny.net", "--chip", "loihi", "--input", "frames.npy"], ["tiny.net: tiny", "network.payload"]),
+        ([*RUN, "--set", "mesh.cores_usable=2"], ["tiny.net: tiny needs 4 cores"]),
         (["run", "stering", "--chip", "loihi2"], ["stering", 'did you mean "steering"']),
         (["run", "other.net", "--chip", "loihi2", "--input", "frames.npy"], ["other.net", "no such file"]),
         ([*RUN, "--steps", "0"], ["--steps", "0"]),
@@ -188,6 +248,7 @@ def test_shipped_workload_runs(capsys: pytest.CaptureFixture[str]) -> None:
         ([*RUN, "--seed", "-1"], ["--seed"]),
         ([*RUN, "--set", "abc"], ["--set", '"abc" is not KEY=VALUE']),
         ([*RUN, "--set", "=3 pJ"], ["--set", '"=3 pJ" is not KEY=VALUE']),
+        ([*RUN, "--set", "a.b=''"], ["--set", "is not KEY=VALUE"]),
         ([*RUN, "--set", "a.b=1", "--set", "a.b=2"], ["a.b is given twice"]),
         ([*RUN, "--set", "core.neuron.send_enrgy=3 pJ"], ["did you mean", "core.neuron.send_energy"]),
         ([*RUN, "--set", "core.neuron.send_energy=3 V"], ['"3 V" is not an energy']),
@@ -264,6 +325,66 @@ def test_program_of_another_chip_is_refused(capsys: pytest.CaptureFixture[str]) 
     capsys.readouterr()
     said = refused(["run", "tiny.h5", "--chip", "loihi", "--input", "frames.npy"], capsys)
     assert 'compiled for chip "loihi2", not "loihi"' in said
+
+
+@pytest.mark.parametrize(
+    ("sign", "code", "how"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_run_ended_from_outside_leaves_nothing(sign: signal.Signals, code: int, how: str, folder: Path) -> None:
+    assert in_a_process(RUN).returncode == 0  # compiles the kernels where that is still due
+    # The second table of the run is held up: by then the first stands ready under its temporary name.
+    program = (
+        "import sys, time\n"
+        "from neurosim.cli import main\n"
+        "from neurosim.report import tables\n"
+        "def stuck(*_):\n"
+        "    print('stuck', flush=True)\n"
+        "    time.sleep(60)\n"
+        "tables._TABLES['timesteps.csv'] = stuck\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, *RUN, "--json", "s.json", "--csv", "tables"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "stuck\n"
+    assert any(path.suffix == ".part" for path in (folder / "tables").iterdir())
+    child.send_signal(sign)
+    out, said = child.communicate(timeout=60)
+    assert (child.returncode, out) == (code, "")
+    assert said.strip() == f"neurosim: {how}; nothing was written"
+    assert left_behind(folder) == set()
+
+
+def test_interrupt_after_the_files_names_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("neurosim.report.print_report", interrupt)
+    assert main([*RUN, "--json", "s.json", "--csv", "tables"]) == 130
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("neurosim: interrupted; complete: ")
+    assert set(said.partition("complete: ")[2].split(", ")) == {"s.json", *(f"tables/{name}" for name in CSV_FILES)}
+    assert {path.name for path in (folder / "tables").iterdir()} == set(CSV_FILES)
+
+
+def test_table_that_fails_leaves_those_of_an_earlier_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "out").mkdir()
+    for name in CSV_FILES:
+        (folder / "out" / name).write_text("old")
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("neurosim.report.write_summary", fail)
+    with pytest.raises(ZeroDivisionError):
+        main([*RUN, "--csv", "out", "--json", "s.json"])
+    assert {path.name: path.read_text() for path in (folder / "out").iterdir()} == dict.fromkeys(CSV_FILES, "old")
 
 
 def test_process_exits_with_2_and_keeps_standard_output_clean(folder: Path) -> None:

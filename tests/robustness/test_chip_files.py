@@ -128,7 +128,8 @@ def test_a_quantity_that_is_not_whole(tmp_path: Path, rest: str, complaint: str)
         ),
         ("[network]\nbuffer = { value = 0, KIND }\n", "is zero; a count above zero is needed here"),
         ('[network]\nflit = { value = "0 bit", KIND }\n', "is zero; a size above zero is needed here"),
-        ('[mesh]\ntopology = "torus"\n', "mesh.topology (line 7): \"torus\" is not one of 'mesh'"),
+        ('[mesh]\ntopology = "ring"\n', "mesh.topology (line 7): \"ring\" is not one of 'mesh' or 'torus'"),
+        ('[mesh]\ntopology = "torus"\n', "fewer than 2 network.virtual_channels: its rings can deadlock"),
         ("[mesh]\ncolumns = { value = 4000000, KIND }\n", "64000000 cores are more than the limit"),
         ("[mesh]\ncores_usable = { value = 129, KIND }\n", "cores_usable 129 is more than the 128 cores"),
         (

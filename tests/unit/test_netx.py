@@ -18,6 +18,7 @@ from neurosim.formats import (
     read_network_with_notes,
     read_netx,
     read_netx_with_notes,
+    reader_options,
     write_netx,
 )
 from neurosim.network import (
@@ -131,6 +132,38 @@ def test_a_cuba_network_resets_one_timestep_later_a_layer(place: Path, kind: byt
         CubaLif(1024, 128, 64 << 6, np.array([4]), reset_interval=4, reset_phase=3),
         CubaLif(1024, 128, 64 << 6, reset_interval=4, reset_phase=0),
     ]
+
+
+@pytest.mark.parametrize("first", [[], [source()]], ids=["relay", "input"])
+def test_options_are_read_off_the_units(place: Path, first: list[Datasets]) -> None:
+    write(place, *first, dense([[1, 0], [0, 1]], cuba()), dense([[1, 0], [0, 1]], cuba()), dense([[1, 0]]))
+    for chosen in (
+        {"rounding": "default", "cum_error": False, "reset_interval": 0, "reset_offset": 0},
+        {"rounding": "corrected", "cum_error": True, "reset_interval": 5, "reset_offset": 3},
+    ):
+        assert reader_options(read_netx(place, **chosen)) == chosen
+    # An offset means the same as its remainder.
+    assert reader_options(read_netx(place, reset_interval=5, reset_offset=13)) == {
+        "rounding": "default",
+        "cum_error": False,
+        "reset_interval": 5,
+        "reset_offset": 3,
+    }
+
+
+def test_options_that_no_layer_takes_are_left_out(place: Path) -> None:
+    write(place, source(), dense([[1, 0]]))
+    assert reader_options(read_netx(place)) == {"rounding": "default", "cum_error": False}
+    write(place, source(), dense([[1, 0]], cuba()))
+    assert reader_options(read_netx(place)) == {"reset_interval": 0, "reset_offset": 0}
+
+
+def test_units_that_no_options_give_have_none() -> None:
+    units = [Relay(), SigmaDelta(64), SigmaDelta(64, rounding="corrected")]
+    layers = [Layer(f"l{place}", (1,), unit) for place, unit in enumerate(units)]
+    assert reader_options(Network(layers, [], "mixed")) is None
+    resets = [CubaLif(1, 1, 64, reset_interval=4, reset_phase=2) for _ in range(2)]
+    assert reader_options(Network([Layer(f"l{i}", (1,), unit) for i, unit in enumerate(resets)], [], "same")) is None
 
 
 def test_the_network_is_called_after_its_file_or_folder(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ KEYS = {
     "schema", "version", "model", "chip", "seed", "settings", "timesteps", "steps_per_inference",
     "inferences", "inferences_steady", "startup_timesteps", "energy_per_inference_j", "energy_run_j",
     "latency_per_inference_s", "throughput_inferences_per_s", "timestep_s", "layers", "memories", "network",
+    "model_sha256", "chip_sha256", "input", "options",
     "energy_terms", "provenance", "per_timestep", "notes", "gaps", "meanings",
 }  # fmt: skip
 LAYER_KEYS = {
@@ -83,7 +84,7 @@ def test_keys_are_those_of_the_schema(summary: dict[str, Any]) -> None:
     assert set(summary["timestep_s"]) == {"mean", "min", "max", "steady_mean", "each"}
     assert set(summary["network"]) == {"packets", "flits", "hops", "peak_link_utilisation"}
     assert list(summary["provenance"]) == ["measured", "simulated", "derived", "estimate"]
-    assert set(summary["per_timestep"]) == {"messages", "synops", "synops_nonzero"}
+    assert set(summary["per_timestep"]) == {"messages", "synops", "synops_nonzero", "binding", "critical_path_ps"}
     assert all(set(layer) == LAYER_KEYS for layer in summary["layers"])
     assert all(set(memory) == MEMORY_KEYS for memory in summary["memories"])
     assert all(set(term) == TERM_KEYS for term in summary["energy_terms"])
@@ -223,6 +224,25 @@ def test_chip_on_which_nothing_takes_time_has_no_throughput() -> None:
     assert summary["throughput_inferences_per_s"] is None
     assert summary["network"]["peak_link_utilisation"] == 0.0
     json.dumps(summary, allow_nan=False)
+
+
+def test_what_a_run_from_python_does_not_know_is_none(summary: dict[str, Any]) -> None:
+    assert summary["model_sha256"] is None
+    assert summary["input"] == {"file": None, "sha256": None, "frames": FRAMES, "layout": None}
+    assert summary["options"] == {"rounding": "default", "cum_error": False}
+    same = {summarise(run(settings=settings))["chip_sha256"] for settings in (None, {}, {"network.buffer": "8"})}
+    assert len(same) == 2
+    assert summary["chip_sha256"] in same
+
+
+def test_static_energy_is_booked_to_the_kind_of_its_power(summary: dict[str, Any]) -> None:
+    kinds = {term["kind"]: 0.0 for term in summary["energy_terms"]}
+    for term in summary["energy_terms"]:
+        kinds[term["kind"]] += term["energy_j"]
+    assert kinds[load_chip("loihi2").power.static.kind.value] > summary["energy_per_inference_j"]["static"] * 0.999
+    total = summary["energy_per_inference_j"]["value"]
+    for kind, energy in kinds.items():
+        assert summary["provenance"][kind] == pytest.approx(energy / total, rel=1e-12)
 
 
 def test_settings_are_read_off_the_chip_where_they_are_not_given() -> None:

@@ -1,0 +1,63 @@
+"""A tiny network that goes through every kernel, so that all of them are compiled and cached."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodels import load_chip
+from neurosim.compiler import compile_network
+from neurosim.engine.run import RunCounts, run_program
+from neurosim.network import (
+    Connection,
+    Conv2d,
+    CubaLif,
+    Delay,
+    Delta,
+    Dense,
+    Layer,
+    Network,
+    Pool2d,
+    Relay,
+    Sigma,
+    SigmaDelta,
+    Sparse,
+)
+
+
+def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
+    """Return a network with every unit and every transform, with and without delays, and frames for it."""
+    rng = np.random.default_rng(3)
+    conv = Conv2d(rng.integers(-40, 40, (4, 2, 3, 3)), (2, 6, 6), stride=2, padding=1)
+    pool = Pool2d("average", 2, conv.out_shape, 1)
+    present = rng.random((pool.out_size, 6)) < 0.5
+    starts = np.concatenate(([0], np.cumsum(present.sum(axis=1))))
+    sparse = Sparse(starts, np.nonzero(present)[1], rng.integers(-40, 40, int(present.sum())), 6)
+    dense = Dense(rng.integers(-40, 40, (5, 6)))
+    layers = [
+        Layer("in", (2, 6, 6), Delta(1 << 12)),
+        Layer("relay", (6,), Relay(spikes=True)),
+        Layer("conv", conv.out_shape, SigmaDelta(1 << 12, np.array([3]), "corrected")),
+        Layer("late", conv.out_shape, SigmaDelta(2 << 12, np.array([9]), "default", True)),
+        Layer("pool", pool.out_shape, SigmaDelta(1 << 12)),
+        Layer("sparse", (6,), CubaLif(2000, 1000, 5 << 6, np.array([2]), 4, 1)),
+        Layer("dense", (5,), Sigma()),
+    ]
+    connections = [
+        Connection(("in",), "conv", conv, None, 24),
+        Connection(("in",), "late", conv, Delay("synapse", rng.integers(0, 3, conv.weights.shape)), 24),
+        Connection(("conv",), "pool", pool),
+        Connection(("late",), "pool", pool, Delay("neuron", rng.integers(0, 3, pool.out_size))),
+        Connection(("pool",), "sparse", sparse),
+        Connection(("pool",), "sparse", sparse, Delay("axon", rng.integers(0, 3, sparse.in_size))),
+        Connection(("sparse",), "dense", dense),
+        Connection(("relay",), "dense", dense, Delay("axon", rng.integers(0, 3, 6))),
+    ]
+    frames = {"in": rng.integers(-60, 60, (5, 72)), "relay": rng.integers(0, 2, (5, 6))}
+    return Network(layers, connections, "exercise"), frames
+
+
+def run_exercise(timesteps: int = 9) -> RunCounts:
+    """Compile every kernel that is not cached yet, by running the network above on Loihi 2."""
+    network, frames = exercise_network()
+    return run_program(compile_network(network, load_chip("loihi2")), frames, timesteps, keep_activity=True, threads=1)

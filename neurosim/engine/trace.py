@@ -1,0 +1,247 @@
+"""What is known of every packet of a timestep, and which timesteps of a run keep it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurosim.engine import time_kernels
+from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes
+from neurosim.errors import InputError, join_errors
+
+IntArray = NDArray[np.int64]
+
+ENDLESS = 1 << 40
+"""Places of a queue that never fills."""
+
+
+@dataclass(frozen=True)
+class CoreEnds:
+    """The two ends of the cores; times in ps, queues as in `MeshModel`.
+
+    Attributes
+    ----------
+    axon_in_ps, inject_interval_ps
+        Time of axon-in a message; time between two flits that leave a core.
+    eject_interval_ps
+        int64 (C,): time between two flits that reach a core.
+    inject_queue, stage_queue
+        Packets before the sweep stalls; messages before each of the two later stages.
+    """
+
+    axon_in_ps: int
+    inject_interval_ps: int
+    eject_interval_ps: IntArray
+    inject_queue: int
+    stage_queue: int
+
+    @classmethod
+    def of(cls, mesh: MeshModel, tick_ps: int, limited: bool = True) -> CoreEnds:
+        """Return those of a mesh whose ticks are `tick_ps` long; not `limited`: with queues without end."""
+        return cls(
+            mesh.axon_in * tick_ps,
+            mesh.inject_interval * tick_ps,
+            mesh.interval[mesh.core_router, mesh.core_port] * tick_ps,
+            mesh.inject_queue if limited else ENDLESS,
+            mesh.stage_queue if limited else ENDLESS,
+        )
+
+
+@dataclass(frozen=True)
+class PacketTrace:
+    """Packets of one timestep in the order of cores and of sending; times in ps since it began.
+
+    N packets, C cores, M copies: a packet has one, a multicast packet one for each destination.
+
+    Attributes
+    ----------
+    core_first
+        int64 (C + 1,): where each core's packets begin.
+    source, flits
+        int64 (N,): core that sends it, and its length.
+    work_ps, tail_ps
+        int64 (N,) and (C,): work of the sweep before each packet, and after a core's last one.
+    injected_ps, left_ps
+        int64 (N,): head and tail leave the injection queue. The tail is taken to follow its head without a
+        gap; where it had to wait for a credit it left later. Exact for packets of one flit.
+    packet, destination
+        int64 (M,): packet of each copy, and the core that gets it.
+    arrived_ps
+        int64 (M,): tail reaches the core; negative where it never did.
+    read_ps, accumulate_ps
+        int64 (M,): time at the synapse memory and the accumulators.
+    sweep_end_ps, finish_ps
+        int64 (C,): a core's sweep ends; its last message is accumulated.
+    """
+
+    core_first: IntArray
+    source: IntArray
+    flits: IntArray
+    work_ps: IntArray
+    tail_ps: IntArray
+    injected_ps: IntArray
+    left_ps: IntArray
+    packet: IntArray
+    destination: IntArray
+    arrived_ps: IntArray
+    read_ps: IntArray
+    accumulate_ps: IntArray
+    sweep_end_ps: IntArray
+    finish_ps: IntArray
+
+    @property
+    def cores(self) -> int:
+        """Number of cores."""
+        return len(self.tail_ps)
+
+    def about(self, cores: IntArray | None) -> NDArray[np.bool_]:
+        """Return the copies that one of `cores` sends or gets, bool (M,); all for None."""
+        if cores is None:
+            return np.ones(self.packet.size, dtype=np.bool_)
+        chosen = np.zeros(self.cores, dtype=np.bool_)
+        chosen[cores] = True
+        return chosen[self.destination] | chosen[self.source[self.packet]]
+
+
+def packet_trace(load: PacketLoad, times: PacketTimes, tick_ps: int, inject_interval: int) -> PacketTrace:
+    """Return the trace of a timestep.
+
+    Parameters
+    ----------
+    load, times
+        What was sent, and what came of it.
+    tick_ps
+        Length of their ticks.
+    inject_interval
+        Ticks between two flits that leave a core.
+    """
+    many = load.multicast
+    if many is None:
+        packet = np.arange(load.flits.size)
+        destination, read, accumulate = load.destination, load.read, load.accumulate
+    else:
+        packet = np.repeat(np.arange(load.flits.size), np.diff(many.copy_first))
+        destination, read, accumulate = many.core, many.read, many.accumulate
+    cores = load.tail_work.size
+    return PacketTrace(
+        core_first=load.core_first,
+        source=np.repeat(np.arange(cores), np.diff(load.core_first)),
+        flits=load.flits,
+        work_ps=load.work * tick_ps,
+        tail_ps=load.tail_work * tick_ps,
+        injected_ps=times.injected * tick_ps,
+        left_ps=(times.injected + (load.flits - 1) * inject_interval) * tick_ps,
+        packet=packet,
+        destination=destination,
+        arrived_ps=times.arrived * tick_ps,
+        read_ps=read * tick_ps,
+        accumulate_ps=accumulate * tick_ps,
+        sweep_end_ps=times.cores[:, time_kernels.CORE_SWEEP_END] * tick_ps,
+        finish_ps=times.cores[:, time_kernels.CORE_FINISH] * tick_ps,
+    )
+
+
+@dataclass(frozen=True)
+class StepTrace:
+    """What is kept of one timestep.
+
+    Attributes
+    ----------
+    timestep
+        Its number, from 1.
+    duration_ps
+        Its length, with the barrier.
+    path
+        Its critical path; see `StepTiming`.
+    link_flits
+        int64 (R, P): flits that left each router by each output.
+    ends
+        What the stages of its cores were.
+    packets
+        Its packets; None once enough are kept.
+    """
+
+    timestep: int
+    duration_ps: int
+    path: IntArray
+    link_flits: IntArray
+    ends: CoreEnds
+    packets: PacketTrace | None
+
+
+@dataclass(frozen=True)
+class TraceWindow:
+    """Which timesteps to keep traces of, and how much.
+
+    Attributes
+    ----------
+    first, last
+        Timesteps from 1, both kept; None for the first and the last of the run.
+    cores
+        Cores whose packets are wanted; None for all.
+    events
+        Packets are kept until a timeline of this many events is surely full; at least 1.
+    """
+
+    first: int | None = None
+    last: int | None = None
+    cores: tuple[int, ...] | None = None
+    events: int = 200_000
+
+    def check(self, timesteps: int, cores: int) -> None:
+        """Check that the window lies in a run of `timesteps` on `cores` cores.
+
+        Raises
+        ------
+        InputError
+            It does not; all that is wrong is named.
+        """
+        errors = []
+        first = 1 if self.first is None else self.first
+        last = timesteps if self.last is None else self.last
+        if first < 1 or max(first, last) > timesteps:
+            asked = f"{first} to {last}" if first <= last else f"from {first}"
+            errors.append(f"timesteps {asked} are asked for; the run has timesteps 1 to {timesteps}")
+        elif first > last:
+            errors.append(f"timesteps {first} to {last} are none; give the smaller number first")
+        wrong = [core for core in self.cores or () if not 0 <= core < cores]
+        if wrong:
+            names = ", ".join(str(core) for core in wrong[:8]) + (", ..." if len(wrong) > 8 else "")
+            errors.append(f"cores {names}: the program uses cores 0 to {cores - 1}")
+        if self.cores is not None and not self.cores:
+            errors.append("no cores are asked for; name one, or leave the choice out for all")
+        if self.events < 1:
+            errors.append(f"{self.events} events are asked for; at least 1")
+        if errors:
+            raise InputError(join_errors("timeline", errors))
+
+    def holds(self, timestep: int) -> bool:
+        """Whether `timestep` is kept."""
+        return (self.first or 1) <= timestep and (self.last is None or timestep <= self.last)
+
+
+class TraceKeeper:
+    """Keeps the traces of a run's timesteps, given in their order, within the bounds of a window.
+
+    The packets of a timestep are kept whole, or, once those before make the window's number of events by
+    their way through the network alone, not at all. Path and links are kept of every timestep.
+    """
+
+    EVENTS_A_PACKET = 2
+
+    def __init__(self, window: TraceWindow | None, ends: CoreEnds) -> None:
+        self.window, self.ends = window, ends
+        self.room = 0 if window is None else window.events
+        self.traces: list[StepTrace] = []
+
+    def add(self, timestep: int, duration_ps: int, path: IntArray, link_flits: IntArray, packets: PacketTrace) -> None:
+        """Keep what the window asks for; for the parameters see `StepTrace`."""
+        if self.window is None or not self.window.holds(timestep):
+            return
+        kept = packets if self.room > 0 else None
+        if kept is not None:
+            chosen = None if self.window.cores is None else np.array(self.window.cores, dtype=np.int64)
+            self.room -= self.EVENTS_A_PACKET * int(np.count_nonzero(packets.about(chosen)))
+        self.traces.append(StepTrace(timestep, duration_ps, path, link_flits, self.ends, kept))
