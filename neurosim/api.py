@@ -98,6 +98,8 @@ def simulate(
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
     trace: TraceWindow | None = None,
+    fidelity: str = "cycle",
+    check_fidelity: int = 0,
 ) -> Result:
     """Run a program on its inputs.
 
@@ -124,6 +126,11 @@ def simulate(
         for any number.
     trace
         Timesteps of which the result keeps the packets, for `neurosim.report.write_timeline`.
+    fidelity
+        ``cycle``, or ``fast`` for sweeps: links as first-in first-out servers, without backpressure. The
+        result's notes say so.
+    check_fidelity
+        Timesteps, spread over the run, that fast fidelity times at cycle level too, to report its error.
 
     Raises
     ------
@@ -157,7 +164,7 @@ def simulate(
         if value < 1:
             raise InputError(f"{name} is {value}; it must be 1 or more")
     report = None if progress is None else lambda done: progress(done, timesteps)
-    counts = run_program(program, frames, timesteps, keep_activity, report, threads, trace)
+    counts = run_program(program, frames, timesteps, keep_activity, report, threads, trace, fidelity, check_fidelity)
     return Result(counts, fed, steps_per_inference, notes)
 
 

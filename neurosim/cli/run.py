@@ -52,6 +52,20 @@ PATH = click.Path(path_type=Path)
     metavar="N",
     help="Threads that time timesteps; any number gives the same bytes.  [default: the processors, at most 8]",
 )
+@click.option(
+    "--fidelity",
+    type=click.Choice(["cycle", "fast"]),
+    default="cycle",
+    show_default=True,
+    help="How the network is timed; fast takes links as queues that never block.",
+)
+@click.option(
+    "--check-fidelity",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="With fast: time N timesteps at cycle level too, and report the error.",
+)
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the summary as JSON.")
 @click.option("--csv", "csv_folder", type=PATH, metavar="DIR", help="Write tables into this folder.")
 @timeline.timeline_options
@@ -71,6 +85,8 @@ def command(
     timeline_steps: timeline.Steps | None,
     timeline_cores: tuple[int, ...] | None,
     timeline_events: int | None,
+    fidelity: str,
+    check_fidelity: int,
     **reader: Any,
 ) -> None:
     """Simulate a network on a chip: energy, latency and memory traffic.
@@ -112,7 +128,9 @@ def command(
     fed = read_frames(frames, input_layer(program.network), layout)
     origin = Origin.of_files(found.path, frames, fed)
     with common.named(found), announce_compilation(say_compiling), RunProgress() as progress:
-        result = simulate(program, fed, steps, steps_per_inference, None, False, progress, threads, window)
+        result = simulate(
+            program, fed, steps, steps_per_inference, None, False, progress, threads, window, fidelity, check_fidelity
+        )
     summary = summarise(result, notes, None if found.compiled else settings, origin)
     with common.outputs():
         if csv_folder is not None:

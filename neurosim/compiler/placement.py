@@ -23,10 +23,13 @@ def snake_order(columns: int, rows: int, cores_per_tile: int) -> NDArray[np.int6
     return (tiles.ravel()[:, None] * cores_per_tile + np.arange(cores_per_tile)[None]).ravel()
 
 
-def tile_distances(columns: int, rows: int) -> NDArray[np.int64]:
-    """Return the hops between every two tiles of a mesh, int64 (tiles, tiles)."""
+def tile_distances(columns: int, rows: int, wraps: bool = False) -> NDArray[np.int64]:
+    """Return the hops between every two tiles of a mesh, or of a torus (`wraps`), int64 (tiles, tiles)."""
     y, x = np.divmod(np.arange(columns * rows), columns)
-    hops: NDArray[np.int64] = np.abs(x[:, None] - x[None]) + np.abs(y[:, None] - y[None])
+    along_x, along_y = np.abs(x[:, None] - x[None]), np.abs(y[:, None] - y[None])
+    if wraps:
+        along_x, along_y = np.minimum(along_x, columns - along_x), np.minimum(along_y, rows - along_y)
+    hops: NDArray[np.int64] = along_x + along_y
     return hops
 
 
@@ -55,7 +58,7 @@ def place(traffic: NDArray[np.int64], chip: Chip, seed: int) -> NDArray[np.int32
     per_tile = int(mesh.cores_per_tile.value)
     order = snake_order(int(mesh.columns.value), int(mesh.rows.value), per_tile)
     cores = len(traffic)
-    tile_distance = tile_distances(int(mesh.columns.value), int(mesh.rows.value))
+    tile_distance = tile_distances(mesh.columns.value, mesh.rows.value, mesh.topology == "torus")
     # Free places at the end of the snake beyond twice the need are never worth a visit.
     places = order[: min(order.size, max(2 * cores, 2 * per_tile))]
     distance = tile_distance[np.ix_(places // per_tile, places // per_tile)]

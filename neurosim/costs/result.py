@@ -149,6 +149,34 @@ class Result:
         )
 
     @property
+    def fidelity_error(self) -> tuple[float, float] | None:
+        """Mean and largest relative error of the length of the timesteps that were checked at cycle level.
+
+        None where none were.
+        """
+        counts = self.counts
+        if not counts.checked_steps:
+            return None
+        found = counts.duration_ps[np.array(counts.checked_steps) - 1]
+        errors = np.abs(found - counts.checked_ps) / np.maximum(counts.checked_ps, 1)
+        return float(errors.mean()), float(errors.max())
+
+    @property
+    def fidelity_note(self) -> str | None:
+        """Sentence that a reader of a run of fast fidelity must see; None for cycle level."""
+        if self.counts.fidelity == "cycle":
+            return None
+        said = "timed at fast fidelity: links are queues that never block, so times are approximate"
+        error = self.fidelity_error
+        if error is None:
+            return f"{said}; their error was not measured (check it with --check-fidelity N)"
+        steps = len(self.counts.checked_steps)
+        return (
+            f"{said}; over {steps} of {self.timesteps} timesteps, timed at cycle level too, their error is "
+            f"{error[0]:.2%} on average and {error[1]:.2%} at most"
+        )
+
+    @property
     def timesteps(self) -> int:
         """Number of timesteps."""
         return self.counts.timesteps

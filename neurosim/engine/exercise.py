@@ -60,4 +60,6 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
 def run_exercise(timesteps: int = 9) -> RunCounts:
     """Compile every kernel that is not cached yet, by running the network above on Loihi 2."""
     network, frames = exercise_network()
-    return run_program(compile_network(network, load_chip("loihi2")), frames, timesteps, keep_activity=True, threads=1)
+    program = compile_network(network, load_chip("loihi2"))
+    run_program(program, frames, timesteps, threads=1, fidelity="fast")
+    return run_program(program, frames, timesteps, keep_activity=True, threads=1)

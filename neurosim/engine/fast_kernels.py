@@ -20,6 +20,7 @@ from neurosim.engine.time_kernels import (
     CORE_WAIT,
     FLITS,
     INJECTED,
+    LEFT,
     PACKET,
     READ,
     TO_CORE,
@@ -83,6 +84,7 @@ def fast_step(
         flits = packets[p * PACKET + FLITS]
         when = max(made[p], source_free[c])
         packets[p * PACKET + INJECTED] = when
+        packets[p * PACKET + LEFT] = when + (flits - 1) * inject_interval
         source_free[c] = when + flits * inject_interval
         tree = packets[p * PACKET + TREE]
         first_copy = packets[p * PACKET + COPY] * COPIES

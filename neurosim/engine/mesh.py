@@ -86,8 +86,8 @@ class PacketTimes:
 
     Attributes
     ----------
-    injected
-        int64 (N,): head leaves its queue; -1 where it never did.
+    injected, left
+        int64 (N,): head and tail leave the injection queue; -1 where they never did.
     arrived
         int64 (N,), or (M,) for multicast copies: tail reaches its core; -1 where it never did.
     cores
@@ -107,6 +107,7 @@ class PacketTimes:
     """
 
     injected: IntArray
+    left: IntArray
     arrived: IntArray
     cores: IntArray
     link_flits: IntArray
@@ -277,6 +278,7 @@ class MeshModel:
         ports = rows.reshape(*top.next_router.shape, self.channels, time_kernels.PORT)
         return PacketTimes(
             injected=packets[:-1, time_kernels.INJECTED],
+            left=packets[:-1, time_kernels.LEFT],
             arrived=copies[:, time_kernels.ARRIVED],
             cores=cores,
             link_flits=ports[:, :, 0, time_kernels.PASSED].copy(),
@@ -305,6 +307,7 @@ class MeshModel:
         )  # fmt: skip
         return PacketTimes(
             injected=packets[:-1, time_kernels.INJECTED],
+            left=packets[:-1, time_kernels.LEFT],
             arrived=copies[:, time_kernels.ARRIVED],
             cores=cores,
             link_flits=link_flits,

@@ -56,6 +56,12 @@ class RunCounts:
         Traces of the timesteps that the run was asked to keep them of.
     trace_window
         What it was asked to keep.
+    fidelity
+        How the network was timed; see `TimeRun`.
+    checked_steps
+        Timesteps that a run of fast fidelity timed at cycle level too.
+    checked_ps
+        int64 (len(checked_steps),): their length at cycle level.
     """
 
     program: Program
@@ -72,6 +78,9 @@ class RunCounts:
     activity: tuple[StepActivity, ...] = field(default=())
     traces: tuple[StepTrace, ...] = field(default=())
     trace_window: TraceWindow | None = None
+    fidelity: str = "cycle"
+    checked_steps: tuple[int, ...] = field(default=())
+    checked_ps: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def timesteps(self) -> int:
@@ -158,6 +167,8 @@ def run_program(
     progress: Callable[[int], None] | None = None,
     threads: int | None = None,
     trace: TraceWindow | None = None,
+    fidelity: str = "cycle",
+    check_fidelity: int = 0,
 ) -> RunCounts:
     """Run `program` for `timesteps` timesteps.
 
@@ -177,11 +188,16 @@ def run_program(
         Threads that time timesteps; None for `default_threads`. The result is the same for any number.
     trace
         Timesteps to keep traces of; None for none.
+    fidelity
+        ``cycle`` or ``fast``; see `TimeRun`.
+    check_fidelity
+        Timesteps, spread evenly over the run, that fast fidelity times at cycle level too.
 
     Raises
     ------
     InputError
-        Frames that do not fit the network, fewer threads than one, or a trace that lies outside the run.
+        Frames that do not fit the network, fewer threads than one, a trace that lies outside the run, an
+        unknown fidelity, or timesteps to check that there are not.
     MessageWidthError
         A message is wider than the chip's payload.
     DeadlockError, AuditError
@@ -200,11 +216,22 @@ def run_program(
             f"{timesteps} timesteps need {need_bytes / 2**30:.1f} GiB for their counts, the limit is "
             f"{MOST_COUNT_BYTES / 2**30:.0f} GiB; run fewer timesteps at a time"
         )
-    function, timer, totals = FunctionRun(program.network, frames), TimeRun(program), _Totals(program, timesteps)
+    if not 0 <= check_fidelity <= timesteps or (check_fidelity and fidelity == "cycle"):
+        raise InputError(
+            f"{check_fidelity} timesteps to check at fidelity {fidelity}; give 0 to {timesteps}, "
+            "and only with fidelity fast"
+        )
+    checked = tuple(1 + i * timesteps // check_fidelity for i in range(check_fidelity))
+    exact = TimeRun(program)
+    checked_ps: list[int] = []
+    function, totals = FunctionRun(program.network, frames), _Totals(program, timesteps)
+    timer = TimeRun(program, fidelity)
     kept: list[StepActivity] = []
     keeper = TraceKeeper(trace, timer.ends)
     for activity, timing, packets in _timed(function, timer, timesteps, threads):
         totals.add(activity, timing)
+        if activity.timestep in checked:
+            checked_ps.append(exact.step(activity)[0].duration_ps)
         keeper.add(activity.timestep, timing.duration_ps, timing.path, timing.link_flits, packets)
         if keep_activity:
             kept.append(activity)
@@ -226,4 +253,7 @@ def run_program(
         tuple(kept),
         tuple(keeper.traces),
         trace,
+        fidelity,
+        checked,
+        np.array(checked_ps, dtype=np.int64),
     )

@@ -52,8 +52,8 @@ EJECT_FIRST, EJECT_LAST, EJECT_NEXT, AXON_LEFT, READ_LEFT, FINISH, RING, RING_NE
 CORE = 16
 
 # A packet; TREE is -1 for a unicast packet, whose only copy says where it goes.
-FLITS, WORK, TREE, COPY, INJECTED = 0, 1, 2, 3, 4
-PACKET = 5
+FLITS, WORK, TREE, COPY, INJECTED, LEFT = 0, 1, 2, 3, 4, 5
+PACKET = 6
 
 # A copy of a packet, one for each core that gets it.
 TO_CORE, READ, ACCUMULATE, ARRIVED = 0, 1, 2, 3
@@ -87,6 +87,7 @@ def _inject(core, slot, port, inject_latency, inject_interval, cores, packets, p
     ports[port + COUNT] += 1
     cores[at + SOURCE_FREE] = when + inject_interval
     if tail:
+        packets[row + LEFT] = when
         left = cores[at + LEFT_NEXT]
         rings[left] = when
         left += 1
@@ -265,8 +266,8 @@ def time_step(
         gave up at each output; what is left in the FIFOs at the end cannot move.
     packets
         int64 ((N + 1) * PACKET,): a row a packet: flits; ticks of sweep and axon-out between the packet
-        before and this one; tree; first copy; and, filled, when the head leaves the queue. The row after
-        the last packet holds the number of copies.
+        before and this one; tree; first copy; and, filled, when the head and when the tail leave the queue.
+        The row after the last packet holds the number of copies.
     copies
         int64 (M * COPIES,): a row a copy: core; ticks at its synapse memory and at its accumulators; and,
         filled, when the tail reaches the core.

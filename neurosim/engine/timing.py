@@ -18,9 +18,12 @@ from neurosim.engine.critical import Flights, critical_path, sending
 from neurosim.engine.function import StepActivity
 from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes
 from neurosim.engine.trace import CoreEnds, PacketTrace, packet_trace
-from neurosim.errors import AuditError, DeadlockError, MessageWidthError
+from neurosim.errors import AuditError, DeadlockError, InputError, MessageWidthError, suggest
 
 IntArray = NDArray[np.int64]
+
+FIDELITIES = ("cycle", "fast")
+"""How the network is timed: see `TimeRun`."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,9 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
         The delays of `chip_delays_ps` in ticks.
     """
     per_tile = chip.mesh.cores_per_tile.value
-    top = topology.mesh(chip.mesh.columns.value, chip.mesh.rows.value, per_tile)
+    build = topology.torus if chip.mesh.topology == "torus" else topology.mesh
+    top = build(chip.mesh.columns.value, chip.mesh.rows.value, per_tile)
+    channels = chip.network.virtual_channels
     latency = np.full(top.next_router.shape, ticks["eject"], dtype=np.int64)
     latency[:, [topology.EAST, topology.WEST]] = ticks["east_west"]
     latency[:, [topology.NORTH, topology.SOUTH]] = ticks["north_south"]
@@ -111,6 +116,8 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
         eject_credit=ticks["credit"],
         stage_queue=chip.core.axon_in.stage_queue.value,
         axon_in=ticks["axon_in"],
+        channels=1 if channels is None else channels.value,
+        cut_through=chip.network.switching == "cut_through",
     )
 
 
@@ -123,6 +130,9 @@ class TimeRun:
     ----------
     program
         What to time.
+    fidelity
+        ``cycle``: routers with finite buffers, credits and arbitration. ``fast``: links as first-in first-out
+        servers, nothing blocks; an approximation for sweeps.
 
     Attributes
     ----------
@@ -132,15 +142,20 @@ class TimeRun:
         Length of the barrier that ends every timestep.
     """
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, fidelity: str = "cycle") -> None:
+        if fidelity not in FIDELITIES:
+            raise InputError(
+                f'fidelity "{fidelity}" is not known; use "cycle" or "fast"' + suggest(fidelity, FIDELITIES)
+            )
+        self.program, self.fidelity = program, fidelity
         chip, network = program.chip, program.network
         delays = chip_delays_ps(chip)
         self.tick_ps = gcd(*delays.values())
         self.ticks = {name: value // self.tick_ps for name, value in delays.items()}
         self.barrier_ps = chip.barrier_ps(program.tiles)
         self.mesh = mesh_model(chip, program.core_slot, self.ticks)
-        self.ends, self.flights = CoreEnds.of(self.mesh, self.tick_ps), Flights(self.mesh, self.tick_ps)
+        self.ends = CoreEnds.of(self.mesh, self.tick_ps, limited=fidelity == "cycle")
+        self.flights = Flights(self.mesh, self.tick_ps)
         kinds = (chip.core.encodings.dense, chip.core.encodings.sparse, chip.core.encodings.conv)
         structural = np.array([kind.synops == "structural" for kind in kinds])
         self.axon_charged = np.where(
@@ -216,7 +231,7 @@ class TimeRun:
         counts = np.zeros((len(program.network.layers), LAYER_COUNTS), dtype=np.int64)
         core_counts = np.zeros((program.cores, CORE_COUNTS), dtype=np.int64)
         load = self._packets(activity, counts, core_counts)
-        times = self.mesh.time(load)
+        times = self.mesh.time(load) if self.fidelity == "cycle" else self.mesh.time_fast(load)
         check_delivery(activity.timestep, load, times, counts)
         self._complete_core_counts(core_counts, times.cores)
         self._count_synops(activity, counts)
@@ -224,7 +239,7 @@ class TimeRun:
         synapse = int(times.cores[:, time_kernels.CORE_FINISH].max()) * tick
         network = times.last * tick
         end = max(sweep, network, synapse)
-        trace = packet_trace(load, times, tick, self.mesh.inject_interval)
+        trace = packet_trace(load, times, tick)
         sent = sending(trace, self.ends)
         core_counts[:, CoreCount.INJECTION_QUEUE_PS] = sent.queued_ps
         path = critical_path(load, trace, sent, self.ends, self.flights, end, self.barrier_ps)

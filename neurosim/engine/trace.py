@@ -64,8 +64,7 @@ class PacketTrace:
     work_ps, tail_ps
         int64 (N,) and (C,): work of the sweep before each packet, and after a core's last one.
     injected_ps, left_ps
-        int64 (N,): head and tail leave the injection queue. The tail is taken to follow its head without a
-        gap; where it had to wait for a credit it left later. Exact for packets of one flit.
+        int64 (N,): head and tail leave the injection queue.
     packet, destination
         int64 (M,): packet of each copy, and the core that gets it.
     arrived_ps
@@ -105,7 +104,7 @@ class PacketTrace:
         return chosen[self.destination] | chosen[self.source[self.packet]]
 
 
-def packet_trace(load: PacketLoad, times: PacketTimes, tick_ps: int, inject_interval: int) -> PacketTrace:
+def packet_trace(load: PacketLoad, times: PacketTimes, tick_ps: int) -> PacketTrace:
     """Return the trace of a timestep.
 
     Parameters
@@ -114,8 +113,6 @@ def packet_trace(load: PacketLoad, times: PacketTimes, tick_ps: int, inject_inte
         What was sent, and what came of it.
     tick_ps
         Length of their ticks.
-    inject_interval
-        Ticks between two flits that leave a core.
     """
     many = load.multicast
     if many is None:
@@ -132,7 +129,7 @@ def packet_trace(load: PacketLoad, times: PacketTimes, tick_ps: int, inject_inte
         work_ps=load.work * tick_ps,
         tail_ps=load.tail_work * tick_ps,
         injected_ps=times.injected * tick_ps,
-        left_ps=(times.injected + (load.flits - 1) * inject_interval) * tick_ps,
+        left_ps=times.left * tick_ps,
         packet=packet,
         destination=destination,
         arrived_ps=times.arrived * tick_ps,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from neurosim.compiler import Program
-from neurosim.engine.topology import EAST, LOCAL, NORTH, SOUTH, WEST, mesh
+from neurosim.engine.topology import EAST, LOCAL, NORTH, SOUTH, WEST, mesh, torus
 
 _SIDES = {EAST: "east", WEST: "west", NORTH: "north", SOUTH: "south"}
 
@@ -52,7 +52,8 @@ def link_places(program: Program) -> Iterator[LinkPlace]:
     """Yield every link between routers, and every output from a router to a core in use."""
     size, network = program.chip.mesh, program.chip.network
     per_tile = size.cores_per_tile.value
-    top = mesh(size.columns.value, size.rows.value, per_tile)
+    build = torus if size.topology == "torus" else mesh
+    top = build(size.columns.value, size.rows.value, per_tile)
     slots = {int(slot): core for core, slot in enumerate(program.core_slot)}
     for router in range(top.routers):
         x, y = tile_place(program, router)

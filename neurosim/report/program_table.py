@@ -50,7 +50,7 @@ def print_program(program: Program, console: Console) -> None:
     if unlimited:
         console.print(f"No limit is known for {', '.join(unlimited)}.")
     mesh = chip.mesh
-    distance = tile_distances(mesh.columns.value, mesh.rows.value)
+    distance = tile_distances(mesh.columns.value, mesh.rows.value, mesh.topology == "torus")
     hops = placement_cost(program.traffic, program.core_tile, distance)
     messages = int(program.traffic.sum())
     mean = f", {hops / messages:.2f} a message" if messages else ""

@@ -128,7 +128,9 @@ def summarise(
         "energy_terms": _terms(result),
         "provenance": {kind: float(share) for kind, share in energy.provenance.items()},
         "per_timestep": _per_timestep(result),
-        "notes": [*notes, *result.notes, *_shortage(result)],
+        "fidelity": result.counts.fidelity,
+        "fidelity_error": _fidelity_error(result),
+        "notes": [*([result.fidelity_note] if result.fidelity_note else []), *notes, *result.notes, *_shortage(result)],
         "gaps": list(result.chip.gaps),
         "meanings": dict(MEANINGS),
     }
@@ -285,6 +287,13 @@ def _per_timestep(result: Result) -> dict[str, Any]:
         "binding": [None if resource is None else resource.label for resource in bound],
         "critical_path_ps": {resource.label: path_ps[:, resource].tolist() for resource in Resource},
     }
+
+
+def _fidelity_error(result: Result) -> dict[str, Any] | None:
+    error = result.fidelity_error
+    if error is None:
+        return None
+    return {"timesteps": list(result.counts.checked_steps), "mean": error[0], "max": error[1]}
 
 
 def _shortage(result: Result) -> list[str]:

@@ -45,6 +45,8 @@ def _header(summary: Summary, console: Console) -> None:
     console.print(f"{counted(summary['timesteps'], 'timestep')}, {each}, {whole} complete{steady}")
     for key, value in summary["settings"].items():
         console.print(Text(f"set by the user: {key} = {value}"))
+    if summary["fidelity"] != "cycle":
+        console.print(Text(f"{summary['notes'][0]}", style="bold"))
     console.print()
 
 

@@ -44,13 +44,19 @@ def test_the_exercise_goes_through_every_kernel() -> None:
     """After it, every kernel that is called from Python has been compiled: `neurosim warmup` leaves none out."""
     import numba
 
-    from neurosim.engine import exercise, fast_kernels, function_kernels, packet_kernels, time_kernels
+    from neurosim.engine import (
+        exercise,
+        fast_kernels,
+        function_kernels,
+        packet_kernels,
+        time_kernels,
+        trace_kernels,
+    )
 
     exercise.run_exercise()
     called_by_kernels = {"_new_cores", "_inject", "_receive", "_wants"}
-    for module in (function_kernels, packet_kernels, time_kernels):
+    for module in (function_kernels, packet_kernels, time_kernels, fast_kernels, trace_kernels):
         for name, kernel in vars(module).items():
             is_kernel = isinstance(kernel, numba.core.registry.CPUDispatcher)
             if is_kernel and kernel.py_func.__module__ == module.__name__ and name not in called_by_kernels:
                 assert kernel.signatures, name
-    assert fast_kernels is not None

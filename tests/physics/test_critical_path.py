@@ -59,7 +59,7 @@ def load(cores: int, packets: list[dict[str, int]], tail: tuple[int, ...] = ()) 
 
 def timed(model: MeshModel, sent: PacketLoad) -> tuple[PacketTimes, PacketTrace, CoreEnds]:
     times = model.time(sent)
-    return times, packet_trace(sent, times, TICK_PS, model.inject_interval), CoreEnds.of(model, TICK_PS)
+    return times, packet_trace(sent, times, TICK_PS), CoreEnds.of(model, TICK_PS)
 
 
 def path_of(model: MeshModel, sent: PacketLoad) -> list[Span]:
@@ -297,7 +297,7 @@ def test_paths_without_queues(system: tuple[MeshModel, PacketLoad]) -> None:
     """The fast fidelity has the same stages with endless queues; its paths have no gap either."""
     model, sent = system
     times = model.time_fast(sent)
-    trace = packet_trace(sent, times, TICK_PS, model.inject_interval)
+    trace = packet_trace(sent, times, TICK_PS)
     ends = CoreEnds.of(model, TICK_PS, limited=False)
     end = max(int(times.cores[:, [CORE_SWEEP_END, CORE_FINISH]].max()), times.last) * TICK_PS
     path = critical_path(sent, trace, sending(trace, ends), ends, Flights(model, TICK_PS), end, BARRIER_PS)

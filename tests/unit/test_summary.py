@@ -25,7 +25,9 @@ KEYS = {
     "inferences", "inferences_steady", "startup_timesteps", "energy_per_inference_j", "energy_run_j",
     "latency_per_inference_s", "throughput_inferences_per_s", "timestep_s", "layers", "memories", "network",
     "model_sha256", "chip_sha256", "input", "options",
-    "energy_terms", "provenance", "per_timestep", "notes", "gaps", "meanings",
+    "energy_terms", "provenance", "per_timestep", "notes", "gaps",
+    "fidelity",
+    "fidelity_error", "meanings",
 }  # fmt: skip
 LAYER_KEYS = {
     "name", "neurons", "cores", "messages", "synops", "synops_nonzero", "neuron_updates", "packets", "hops",

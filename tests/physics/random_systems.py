@@ -1,0 +1,125 @@
+"""Small systems at random: networks with finite queues, and loads that make packets wait for one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurosim.engine import MeshModel, PacketLoad
+from neurosim.engine.mesh import Multicast
+from neurosim.engine.topology import Topology, mesh, torus, triangular_torus
+
+IntArray = NDArray[np.int64]
+
+
+def integers(rng: Random, count: int, low: int, high: int) -> IntArray:
+    return np.array([rng.randint(low, high) for _ in range(count)], dtype=np.int64)
+
+
+def random_delays(rng: Random, shape: tuple[int, int]) -> IntArray:
+    """One delay for all routers and ports, one for each port, or one for each port of each router."""
+    high = rng.choice([1, 3, 9, 30])
+    kind = rng.randint(0, 2)
+    if kind == 0:
+        return np.full(shape, rng.randint(1, high), dtype=np.int64)
+    if kind == 1:
+        return np.broadcast_to(integers(rng, shape[1], 1, high), shape).copy()
+    return integers(rng, shape[0] * shape[1], 1, high).reshape(shape)
+
+
+def random_system(rng: Random, build: Callable[[int, int, int], Topology] = mesh) -> tuple[MeshModel, PacketLoad, int]:
+    """Routers with cores at some of their local ports, a load with a hot spot, and the number of columns."""
+    columns, rows = (rng.randint(1, 4), rng.randint(1, 3)) if build is mesh else (rng.randint(2, 6), rng.randint(1, 2))
+    local_ports = rng.randint(1, 3)
+    top = build(columns, rows, local_ports)
+    shape = top.next_router.shape
+    places = [(router, top.links + port) for router in range(top.routers) for port in range(local_ports)]
+    rng.shuffle(places)
+    places = places[: rng.randint(1, len(places))]
+    cores = len(places)
+    model = MeshModel(
+        topology=top,
+        core_router=np.array([router for router, _ in places]),
+        core_port=np.array([port for _, port in places]),
+        latency=random_delays(rng, shape),
+        interval=random_delays(rng, shape),
+        credit=random_delays(rng, shape),
+        buffer_flits=rng.randint(1, 5),
+        inject_latency=rng.randint(1, 12),
+        inject_interval=rng.randint(1, 8),
+        inject_queue=rng.randint(1, 4),
+        eject_slots=rng.randint(1, 5),
+        eject_credit=rng.randint(0, 9),
+        stage_queue=rng.randint(1, 3),
+        axon_in=rng.randint(0, rng.choice([0, 3, 20])),
+        wheel_slots=rng.choice([32, 64, 4096]),
+    )
+    count = rng.randint(0, 24 * min(cores, 8))
+    hot, heat = rng.randint(0, cores - 1), rng.choice([0.0, 0.3, 0.9])
+    longest, most_work = rng.randint(1, 4), rng.choice([0, 3, 12, 60, 150])
+    most_read, most_accumulate = rng.choice([0, 4, 30]), rng.choice([0, 20, 60])
+    destination = [hot if rng.random() < heat else rng.randint(0, cores - 1) for _ in range(count)]
+    load = PacketLoad(
+        core_first=np.array([0, *sorted(rng.randint(0, count) for _ in range(cores - 1)), count]),
+        tail_work=integers(rng, cores, 0, 40),
+        destination=np.array(destination, dtype=np.int64),
+        flits=integers(rng, count, 1, longest),
+        work=integers(rng, count, 0, most_work),
+        read=integers(rng, count, 0, most_read),
+        accumulate=integers(rng, count, 0, most_accumulate),
+    )
+    return model, load, columns
+
+
+def random_trees(rng: Random, model: MeshModel, load: PacketLoad) -> Multicast:
+    """For each packet a tree along the routes from its source to a few cores."""
+    top, cores = model.topology, model.core_router.size
+    count = load.flits.size
+    sources = np.repeat(np.arange(cores), np.diff(load.core_first))
+    trees = np.zeros((count + 1, top.routers), dtype=np.int64)
+    targets: list[int] = []
+    copy_first = [0]
+    for packet, (source, first) in enumerate(zip(sources.tolist(), load.destination.tolist(), strict=True)):
+        mine = {first, *(rng.randint(0, cores - 1) for _ in range(rng.randint(0, 3)))}
+        reached = {int(model.core_router[source])}
+        for core in sorted(mine):
+            here, goal = int(model.core_router[source]), int(model.core_router[core])
+            links = []
+            while here != goal:
+                links.append((here, int(top.route[here, goal])))
+                here = int(top.next_router[links[-1]])
+                if here in reached:  # the tree leads here already
+                    links = []
+            for router, out in links:
+                trees[packet, router] |= 1 << out
+                reached.add(int(top.next_router[router, out]))
+            trees[packet, goal] |= 1 << int(model.core_port[core])
+        targets += sorted(mine)
+        copy_first.append(len(targets))
+    copies = len(targets)
+    return Multicast(
+        trees=trees,
+        tree=np.arange(count),
+        copy_first=np.array(copy_first),
+        core=np.array(targets, dtype=np.int64),
+        read=integers(rng, copies, 0, rng.choice([0, 4, 30])),
+        accumulate=integers(rng, copies, 0, rng.choice([0, 20])),
+    )
+
+
+def random_variant(rng: Random) -> tuple[MeshModel, PacketLoad]:
+    """A random system of any topology, with virtual channels, cut-through, trees and drops where they fit."""
+    model, load, _ = random_system(rng, rng.choice([mesh, torus, torus, triangular_torus]))
+    model = replace(model, channels=rng.choice([1, 2, 2, 2, 3]), cut_through=rng.random() < 0.4)
+    if rng.random() < 0.5:
+        load = replace(load, flits=np.ones_like(load.flits))
+        model = replace(model, patience=rng.choice([0, 3, 20, 60]))
+    if model.cut_through and load.flits.size:
+        model = replace(model, buffer_flits=max(model.buffer_flits, int(load.flits.max())))
+    if rng.random() < 0.5:
+        load = replace(load, multicast=random_trees(rng, model, load))
+    return model, load

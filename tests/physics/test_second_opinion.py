@@ -1,0 +1,116 @@
+"""The engine against the plain stepper on random small systems: every packet, every core, every link."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from plain_stepper import Observed, step_through
+from random_systems import random_system, random_variant
+
+from neurosim.engine import MeshModel, PacketLoad, time_kernels
+
+# Kinds of waiting that the stepper counts, and the least share of random meshes that must show each.
+MESHES = {
+    "source waits for a slot": 0.5,
+    "sweep stalls": 0.5,
+    "inputs compete": 0.5,
+    "output is busy": 0.4,
+    "packet keeps another out": 0.4,
+    "link: no slot is free": 0.4,
+    "link: credit is under way": 0.4,
+    "core: no slot is free": 0.25,
+    "core: credit is under way": 0.25,
+    "axon-in is blocked": 0.2,
+    "read is blocked": 0.2,
+}
+# What other networks add.
+VARIANTS = {
+    "copy is dropped": 0.1,
+    "head waits for room for all": 0.02,
+    "machine is stuck": 0.02,
+    "part of the copies is left": 0.2,
+    "port sends from another channel": 0.02,
+}
+# Systems are drawn number by number, so that a failing one shrinks; large ones take many numbers.
+RANDOM = st.randoms(use_true_random=False)
+SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+def compare(model: MeshModel, load: PacketLoad) -> Observed:
+    """Time a load both ways; return what the stepper saw."""
+    times, seen = model.time(load), step_through(model, load)
+    assert times.injected.tolist() == seen.injected
+    assert times.arrived.tolist() == seen.arrived
+    assert times.delivered == len(seen.arrived) - seen.arrived.count(-1)
+    assert times.last == max([*seen.arrived, 0])
+    assert nonzero(times.link_flits) == seen.link_flits
+    assert nonzero(times.dropped) == seen.dropped
+    assert times.cores[:, time_kernels.CORE_FINISH].tolist() == seen.finish
+    assert times.cores[:, time_kernels.CORE_WAIT].tolist() == seen.waited
+    if seen.happened["machine is stuck"]:
+        assert times.waiting
+        return seen
+    assert times.cores[:, time_kernels.CORE_SWEEP_END].tolist() == seen.sweep_end
+    assert times.cores[:, time_kernels.CORE_STALL].tolist() == seen.stalled
+    return seen
+
+
+def nonzero(counts: NDArray[np.int64]) -> dict[tuple[int, int], int]:
+    return {(int(r), int(o)): int(counts[r, o]) for r, o in np.argwhere(counts)}
+
+
+def shares(systems: Iterable[tuple[MeshModel, PacketLoad]]) -> dict[str, float]:
+    """Share of systems in which each kind of waiting occurs; every one is compared."""
+    shown: Counter[str] = Counter()
+    number = 0
+    for model, load in systems:
+        shown.update(kind for kind, ticks in compare(model, load).happened.items() if ticks)
+        number += 1
+    return {kind: count / number for kind, count in shown.items()}
+
+
+@seed(1)
+@settings(SETTINGS, max_examples=300)
+@given(RANDOM)
+def test_engine_equals_the_stepper(rng: Random) -> None:
+    compare(*random_system(rng)[:2])
+
+
+@seed(2)
+@settings(SETTINGS, max_examples=300)
+@given(RANDOM)
+def test_engine_equals_the_stepper_on_other_networks(rng: Random) -> None:
+    compare(*random_variant(rng))
+
+
+@pytest.mark.slow
+@seed(3)
+@settings(SETTINGS, max_examples=10_000)
+@given(RANDOM)
+def test_engine_equals_the_stepper_on_many(rng: Random) -> None:
+    compare(*random_system(rng)[:2])
+
+
+@pytest.mark.slow
+@seed(4)
+@settings(SETTINGS, max_examples=10_000)
+@given(RANDOM)
+def test_engine_equals_the_stepper_on_many_other_networks(rng: Random) -> None:
+    compare(*random_variant(rng))
+
+
+def test_every_kind_of_waiting_occurs() -> None:
+    """The comparison is worth something only where packets, credits, sweeps and stages wait for one another."""
+    found = shares(random_system(Random(number))[:2] for number in range(150))
+    assert found.keys() == MESHES.keys()
+    assert not {kind: share for kind, share in found.items() if share < MESHES[kind]}
+    found = shares(random_variant(Random(number)) for number in range(150))
+    assert found.keys() == MESHES.keys() | VARIANTS.keys()
+    assert not {kind: found[kind] for kind in VARIANTS if found[kind] < VARIANTS[kind]}
