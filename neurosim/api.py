@@ -11,7 +11,7 @@ import numpy as np
 from hwmodels import Chip, load_chip
 from neurosim.compiler import Program, compile_network, read_program
 from neurosim.costs import Result
-from neurosim.engine import TraceWindow, run_program
+from neurosim.engine import Checkpoint, TraceWindow, run_program
 from neurosim.errors import InputError
 from neurosim.formats import Frames, read_frames, read_network
 from neurosim.network import Layer, Network
@@ -100,6 +100,7 @@ def simulate(
     trace: TraceWindow | None = None,
     fidelity: str = "cycle",
     check_fidelity: int = 0,
+    checkpoint: Checkpoint | None = None,
 ) -> Result:
     """Run a program on its inputs.
 
@@ -131,6 +132,9 @@ def simulate(
         result's notes say so.
     check_fidelity
         Timesteps, spread over the run, that fast fidelity times at cycle level too, to report its error.
+    checkpoint
+        Where and how often to save the run (`neurosim.engine.Checkpoint`); if the file exists, the run goes
+        on from it, with the result of a run in one piece.
 
     Raises
     ------
@@ -164,7 +168,9 @@ def simulate(
         if value < 1:
             raise InputError(f"{name} is {value}; it must be 1 or more")
     report = None if progress is None else lambda done: progress(done, timesteps)
-    counts = run_program(program, frames, timesteps, keep_activity, report, threads, trace, fidelity, check_fidelity)
+    counts = run_program(
+        program, frames, timesteps, keep_activity, report, threads, trace, fidelity, check_fidelity, checkpoint
+    )
     return Result(counts, fed, steps_per_inference, notes)
 
 

@@ -52,6 +52,15 @@ PATH = click.Path(path_type=Path)
     metavar="N",
     help="Threads that time timesteps; any number gives the same bytes.  [default: the processors, at most 8]",
 )
+@click.option("--checkpoint", "checkpoint_file", type=PATH, metavar="FILE", help="Save the run here, or go on from it.")
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="With --checkpoint: timesteps between two savings.",
+)
 @click.option(
     "--fidelity",
     type=click.Choice(["cycle", "fast"]),
@@ -87,6 +96,8 @@ def command(
     timeline_events: int | None,
     fidelity: str,
     check_fidelity: int,
+    checkpoint_file: Path | None,
+    every: int,
     **reader: Any,
 ) -> None:
     """Simulate a network on a chip: energy, latency and memory traffic.
@@ -96,6 +107,7 @@ def command(
     """
     common.check_output(json_file, "--json")
     common.check_output(timeline_file, "--timeline")
+    common.check_output(checkpoint_file, "--checkpoint")
     common.check_output_folder(csv_folder, "--csv")
     found = common.find_model(model)
     options = common.reader_arguments(**reader)
@@ -115,6 +127,7 @@ def command(
 
     from neurosim.api import input_layer, simulate
     from neurosim.cli.progress import RunProgress, say_compiling
+    from neurosim.engine import Checkpoint
     from neurosim.engine.warm import announce_compilation
     from neurosim.formats import read_frames
     from neurosim.report import Origin, print_report, summarise, write_summary, write_tables, write_timeline
@@ -129,8 +142,9 @@ def command(
     origin = Origin.of_files(found.path, frames, fed)
     with common.named(found), announce_compilation(say_compiling), RunProgress() as progress:
         result = simulate(
-            program, fed, steps, steps_per_inference, None, False, progress, threads, window, fidelity, check_fidelity
-        )
+            program, fed, steps, steps_per_inference, None, False, progress, threads, window, fidelity,
+            check_fidelity, None if checkpoint_file is None else Checkpoint(checkpoint_file, every),
+        )  # fmt: skip
     summary = summarise(result, notes, None if found.compiled else settings, origin)
     with common.outputs():
         if csv_folder is not None:

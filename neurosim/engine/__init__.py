@@ -1,5 +1,6 @@
 """The engine: which messages are sent, and when everything happens."""
 
+from neurosim.engine.checkpoint import Checkpoint
 from neurosim.engine.counters import CoreCount, LayerCount
 from neurosim.engine.critical import RESOURCES, Resource, binding
 from neurosim.engine.function import FunctionRun, StepActivity
@@ -10,6 +11,7 @@ from neurosim.engine.trace import PacketTrace, StepTrace, TraceWindow
 
 __all__ = [
     "RESOURCES",
+    "Checkpoint",
     "CoreCount",
     "FunctionRun",
     "LayerCount",

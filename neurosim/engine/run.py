@@ -13,6 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler import Program
+from neurosim.engine.checkpoint import (
+    Arrays,
+    Checkpoint,
+    function_state,
+    read_checkpoint,
+    restore_function,
+    run_digest,
+    write_checkpoint,
+)
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS
 from neurosim.engine.critical import RESOURCES, path_totals
 from neurosim.engine.function import FunctionRun, StepActivity
@@ -132,6 +141,27 @@ class _Totals:
             low, high = activity.layer_start[number], activity.layer_start[number + 1]
             values[step, activity.neuron[low:high] - self.network.offsets[number]] = activity.value[low:high]
 
+    def state(self, done: int) -> Arrays:
+        """Return what has been added up over the first `done` timesteps."""
+        arrays: Arrays = {
+            "layer_counts": self.layer_counts[:done],
+            "core_counts": self.core_counts,
+            "link_flits": np.asarray(self.link_flits),
+            "spans": self.spans[:, :done],
+            "path_ps": self.path_ps[:done],
+        }
+        return arrays | {f"output/{name}": values[:done] for name, values in self.outputs.items()}
+
+    def restore(self, arrays: Arrays, done: int) -> None:
+        """Put back what `state` returned."""
+        self.layer_counts[:done] = arrays["layer_counts"]
+        self.core_counts[:] = arrays["core_counts"]
+        self.link_flits = arrays["link_flits"]
+        self.spans[:, :done] = arrays["spans"]
+        self.path_ps[:done] = arrays["path_ps"]
+        for name, values in self.outputs.items():
+            values[:done] = arrays[f"output/{name}"]
+
 
 def default_threads() -> int:
     """Return how many threads a run uses unless told: the processors that this process may use, at most 8."""
@@ -139,23 +169,27 @@ def default_threads() -> int:
 
 
 def _timed(
-    function: FunctionRun, timer: TimeRun, timesteps: int, threads: int
-) -> Iterator[tuple[StepActivity, StepTiming, PacketTrace]]:
-    """Yield each timestep's activity, timing and packets, in order; timesteps are timed in `threads` threads."""
+    function: FunctionRun, timer: TimeRun, timesteps: int, threads: int, every: int
+) -> Iterator[tuple[StepActivity, Arrays | None, StepTiming, PacketTrace]]:
+    """Yield each timestep's activity, timing and packets, in order; timesteps are timed in `threads` threads.
+
+    After each `every` timesteps (0: never) the function's state is yielded too.
+    """
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[tuple[StepActivity, Future[tuple[StepTiming, PacketTrace]]]] = deque()
+        waiting: deque[tuple[StepActivity, Arrays | None, Future[tuple[StepTiming, PacketTrace]]]] = deque()
         try:
             for activity in function.steps(timesteps):
                 audit_synops(function.network, activity)
-                waiting.append((activity, pool.submit(timer.step, activity)))
+                state = function_state(function) if every and activity.timestep % every == 0 else None
+                waiting.append((activity, state, pool.submit(timer.step, activity)))
                 if len(waiting) > 4 * threads:
-                    first, future = waiting.popleft()
-                    yield first, *future.result()
+                    first, state, future = waiting.popleft()
+                    yield first, state, *future.result()
             while waiting:
-                first, future = waiting.popleft()
-                yield first, *future.result()
+                first, state, future = waiting.popleft()
+                yield first, state, *future.result()
         finally:
-            for _, future in waiting:
+            for _, _, future in waiting:
                 future.cancel()
 
 
@@ -169,6 +203,7 @@ def run_program(
     trace: TraceWindow | None = None,
     fidelity: str = "cycle",
     check_fidelity: int = 0,
+    checkpoint: Checkpoint | None = None,
 ) -> RunCounts:
     """Run `program` for `timesteps` timesteps.
 
@@ -192,12 +227,16 @@ def run_program(
         ``cycle`` or ``fast``; see `TimeRun`.
     check_fidelity
         Timesteps, spread evenly over the run, that fast fidelity times at cycle level too.
+    checkpoint
+        Where and how often to save the run; if the file exists, the run goes on from it. The result is that
+        of a run in one piece.
 
     Raises
     ------
     InputError
         Frames that do not fit the network, fewer threads than one, a trace that lies outside the run, an
-        unknown fidelity, or timesteps to check that there are not.
+        unknown fidelity, timesteps to check that there are not, or a checkpoint of another run or together
+        with what it does not hold (activity, traces, fidelity checks).
     MessageWidthError
         A message is wider than the chip's payload.
     DeadlockError, AuditError
@@ -228,8 +267,21 @@ def run_program(
     timer = TimeRun(program, fidelity)
     kept: list[StepActivity] = []
     keeper = TraceKeeper(trace, timer.ends)
-    for activity, timing, packets in _timed(function, timer, timesteps, threads):
+    digest, every = "", 0
+    if checkpoint is not None:
+        if keep_activity or trace is not None or check_fidelity:
+            raise InputError(
+                "a checkpoint holds no activity, traces or fidelity checks; run without them, or without it"
+            )
+        digest, every = run_digest(program, frames, fidelity), checkpoint.every
+        if checkpoint.path.exists():
+            arrays = read_checkpoint(checkpoint.path, digest, timesteps)
+            restore_function(function, arrays)
+            totals.restore(arrays, function.timestep)
+    for activity, state, timing, packets in _timed(function, timer, timesteps - function.timestep, threads, every):
         totals.add(activity, timing)
+        if checkpoint is not None and state is not None:
+            write_checkpoint(checkpoint.path, digest, state | totals.state(activity.timestep))
         if activity.timestep in checked:
             checked_ps.append(exact.step(activity)[0].duration_ps)
         keeper.add(activity.timestep, timing.duration_ps, timing.path, timing.link_flits, packets)
