@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from neurosim.engine.time_kernels import (
+from neurosim.engine.row_kernels import (
     ACCUMULATE,
     ARRIVED,
     COPIES,

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.engine import fast_kernels, time_kernels
+from neurosim.engine import fast_kernels, row_kernels, time_kernels
 from neurosim.engine.topology import Topology
 from neurosim.errors import InputError
 
@@ -209,20 +209,20 @@ class MeshModel:
     def _rows(self, load: PacketLoad) -> tuple[IntArray, IntArray, IntArray]:
         """Return the kernel's rows of packets and of copies, and the multicast trees."""
         count = load.flits.size
-        packets = np.full((count + 1, time_kernels.PACKET), -1, dtype=np.int64)
-        packets[:count, time_kernels.FLITS] = load.flits
-        packets[:count, time_kernels.WORK] = load.work
+        packets = np.full((count + 1, row_kernels.PACKET), -1, dtype=np.int64)
+        packets[:count, row_kernels.FLITS] = load.flits
+        packets[:count, row_kernels.WORK] = load.work
         many = load.multicast
         if many is None:
             trees = np.zeros((1, self.topology.routers), dtype=np.int64)
-            packets[:, time_kernels.COPY] = np.arange(count + 1)
+            packets[:, row_kernels.COPY] = np.arange(count + 1)
             columns: tuple[IntArray, ...] = (load.destination, load.read, load.accumulate)
         else:
             trees = many.trees
-            packets[:count, time_kernels.TREE] = many.tree
-            packets[:, time_kernels.COPY] = many.copy_first
+            packets[:count, row_kernels.TREE] = many.tree
+            packets[:, row_kernels.COPY] = many.copy_first
             columns = (many.core, many.read, many.accumulate)
-        copies = np.full((columns[0].size, time_kernels.COPIES), -1, dtype=np.int64)
+        copies = np.full((columns[0].size, row_kernels.COPIES), -1, dtype=np.int64)
         for column, values in enumerate(columns):
             copies[:, column] = values
         return packets, copies, trees
@@ -263,8 +263,8 @@ class MeshModel:
         self._check(load)
         top = self.topology
         packets, copies, trees = self._rows(load)
-        cores = np.zeros((self.core_router.size, time_kernels.CORE_COUNTERS), dtype=np.int64)
-        rows = time_kernels.new_ports(
+        cores = np.zeros((self.core_router.size, row_kernels.CORE_COUNTERS), dtype=np.int64)
+        rows = row_kernels.new_ports(
             top.next_router, top.next_port, self.latency, self.interval, self.credit, self.router_core, top.side,
             top.dateline, self.channels, self.buffer_flits,
         )  # fmt: skip
@@ -275,14 +275,14 @@ class MeshModel:
             self.wheel_slots, self.wheel_shift, load.core_first, load.tail_work, rows, packets.reshape(-1),
             copies.reshape(-1), cores,
         )  # fmt: skip
-        ports = rows.reshape(*top.next_router.shape, self.channels, time_kernels.PORT)
+        ports = rows.reshape(*top.next_router.shape, self.channels, row_kernels.PORT)
         return PacketTimes(
-            injected=packets[:-1, time_kernels.INJECTED],
-            left=packets[:-1, time_kernels.LEFT],
-            arrived=copies[:, time_kernels.ARRIVED],
+            injected=packets[:-1, row_kernels.INJECTED],
+            left=packets[:-1, row_kernels.LEFT],
+            arrived=copies[:, row_kernels.ARRIVED],
             cores=cores,
-            link_flits=ports[:, :, 0, time_kernels.PASSED].copy(),
-            dropped=ports[:, :, 0, time_kernels.DROPPED].copy(),
+            link_flits=ports[:, :, 0, row_kernels.PASSED].copy(),
+            dropped=ports[:, :, 0, row_kernels.DROPPED].copy(),
             waiting=self._waiting(ports),
             delivered=int(delivered),
             last=int(last),
@@ -295,7 +295,7 @@ class MeshModel:
         """
         top = self.topology
         packets, copies, trees = self._rows(load)
-        cores = np.zeros((self.core_router.size, time_kernels.CORE_COUNTERS), dtype=np.int64)
+        cores = np.zeros((self.core_router.size, row_kernels.CORE_COUNTERS), dtype=np.int64)
         link_flits = np.zeros(top.next_router.shape, dtype=np.int64)
         made = np.zeros(load.flits.size, dtype=np.int64)
         fast_kernels.made_times(load.core_first, packets.reshape(-1), made)
@@ -306,9 +306,9 @@ class MeshModel:
             load.tail_work, made, order, packets.reshape(-1), copies.reshape(-1), cores, link_flits,
         )  # fmt: skip
         return PacketTimes(
-            injected=packets[:-1, time_kernels.INJECTED],
-            left=packets[:-1, time_kernels.LEFT],
-            arrived=copies[:, time_kernels.ARRIVED],
+            injected=packets[:-1, row_kernels.INJECTED],
+            left=packets[:-1, row_kernels.LEFT],
+            arrived=copies[:, row_kernels.ARRIVED],
             cores=cores,
             link_flits=link_flits,
             dropped=np.zeros_like(link_flits),
@@ -319,7 +319,7 @@ class MeshModel:
 
     def _waiting(self, ports: IntArray) -> str:
         """Follow flits that are left, each to the full input that it waits for, until one comes up again."""
-        stuck = np.argwhere(ports[..., time_kernels.COUNT] > 0)
+        stuck = np.argwhere(ports[..., row_kernels.COUNT] > 0)
         if not stuck.size:
             return ""
         top = self.topology
@@ -328,13 +328,13 @@ class MeshModel:
         while at not in seen:
             seen.append(at)
             router = at[0]
-            wants = int(ports[(*at, time_kernels.WANTS)])
+            wants = int(ports[(*at, row_kernels.WANTS)])
             out = (wants & -wants).bit_length() - 1
             to = int(top.next_router[router, out]) if wants else -1
             if to < 0:
                 break
             entry = int(top.next_port[router, out])
-            full = [v for v in range(self.channels) if ports[to, entry, v, time_kernels.COUNT] > 0]
+            full = [v for v in range(self.channels) if ports[to, entry, v, row_kernels.COUNT] > 0]
             if not full:
                 break
             at = (to, entry, full[0])

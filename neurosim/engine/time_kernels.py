@@ -13,8 +13,7 @@ A port has one FIFO a virtual channel; inputs are numbered port * channels + cha
 a FIFO wants a set of outputs, one for a unicast packet and several where a multicast packet branches; it is
 copied to each as that output is granted, and leaves the FIFO with the last.
 
-State stands in a few arrays of rows, one row an input, a core, a packet or a copy: rows share cache lines,
-and the compiler counts references of every array that a helper is given.
+State stands in rows whose columns are in `row_kernels`.
 """
 
 from __future__ import annotations
@@ -23,174 +22,52 @@ import numba as nb
 import numpy as np
 
 from neurosim.engine.bits import lowest_bit
-from neurosim.engine.wheel_kernels import NEVER, bring_near, new_wheel, next_slot, schedule, unlink
-
-# Columns of the counters kept for each core.
-CORE_SWEEP_END, CORE_FINISH, CORE_STALL, CORE_WAIT, CORE_COUNTERS = 0, 1, 2, 3, 4
-
-# An input (a virtual channel of a port); INPUT_FREE, SIDE and all from OUTPUT_FREE on count in channel 0 only.
-FIRST, COUNT, INPUT_FREE, WAITED_FOR, UPSTREAM, FEEDER, RETURN, FIFO, WANTS, SIDE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
-# The output of the same port; LOCKED is kept for each channel.
-OUTPUT_FREE, POINTER, LOCKED, LEADS, LATENCY, SPACE, EJECTS, PASSED, DATELINE, DROPPED = (
-    10,
-    11,
-    12,
-    13,
-    14,
-    15,
-    16,
-    17,
-    18,
-    19,
+from neurosim.engine.row_kernels import (
+    ARRIVED,
+    COPIES,
+    COPY,
+    CORE,
+    CORE_FINISH,
+    CORE_SWEEP_END,
+    COUNT,
+    DATELINE,
+    DROPPED,
+    EJECT_FIRST,
+    EJECT_LAST,
+    EJECT_NEXT,
+    EJECTS,
+    FEEDER,
+    FIFO,
+    FINISH,
+    FIRST,
+    FLITS,
+    INPUT_FREE,
+    LAST_PACKET,
+    LATENCY,
+    LEADS,
+    LOCKED,
+    OUTPUT_FREE,
+    PACKET,
+    PASSED,
+    POINTER,
+    PORT,
+    READY,
+    RETURN,
+    SENDING,
+    SIDE,
+    SINCE,
+    SPACE,
+    TO_CORE,
+    UPSTREAM,
+    WAITED_FOR,
+    WANTS,
+    WORK,
+    inject,
+    new_cores,
+    receive,
+    wanted_outputs,
 )
-SINCE = 20
-PORT = 21
-
-# A core: its sending side, then its receiving side.
-SENDING, SENT_FLITS, READY, SOURCE_FREE, LEFT_FIRST, LEFT_LAST, LEFT_NEXT, LAST_PACKET = 0, 1, 2, 3, 4, 5, 6, 7
-EJECT_FIRST, EJECT_LAST, EJECT_NEXT, AXON_LEFT, READ_LEFT, FINISH, RING, RING_NEXT = 8, 9, 10, 11, 12, 13, 14, 15
-CORE = 16
-
-# A packet; TREE is -1 for a unicast packet, whose only copy says where it goes.
-FLITS, WORK, TREE, COPY, INJECTED, LEFT = 0, 1, 2, 3, 4, 5
-PACKET = 6
-
-# A copy of a packet, one for each core that gets it.
-TO_CORE, READ, ACCUMULATE, ARRIVED = 0, 1, 2, 3
-COPIES = 4
-
-
-@nb.njit(cache=True, nogil=True, inline="always")
-def _wants(packet, router, packets, copies, way, trees):
-    """Return the outputs that a packet wants at a router, a bit each."""
-    tree = packets[packet * PACKET + TREE]
-    if tree >= 0:
-        wanted = trees[tree, router]
-    else:
-        wanted = np.int64(1) << way[copies[packets[packet * PACKET + COPY] * COPIES + TO_CORE], router]
-    return wanted
-
-
-@nb.njit(cache=True, nogil=True, inline="always")
-def _inject(core, slot, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings, counters):
-    """Put the next flit of `core` into an empty slot of its router, stamped with the time it is there."""
-    at = core * CORE
-    packet = cores[at + SENDING]
-    row = packet * PACKET
-    when = max(max(cores[at + READY], cores[at + SOURCE_FREE]), fifo[slot] + ports[port + RETURN])
-    if cores[at + SENT_FLITS] == 0:
-        packets[row + INJECTED] = when
-    cores[at + SENT_FLITS] += 1
-    tail = cores[at + SENT_FLITS] == packets[row + FLITS]
-    fifo[slot] = when + inject_latency
-    fifo[slot + 1] = 2 * packet + tail
-    ports[port + COUNT] += 1
-    cores[at + SOURCE_FREE] = when + inject_interval
-    if tail:
-        packets[row + LEFT] = when
-        left = cores[at + LEFT_NEXT]
-        rings[left] = when
-        left += 1
-        if left == cores[at + LEFT_LAST]:
-            left = cores[at + LEFT_FIRST]
-        cores[at + LEFT_NEXT] = left
-        cores[at + SENT_FLITS] = 0
-        cores[at + SENDING] = packet + 1
-        if packet + 1 == cores[at + LAST_PACKET]:
-            counters[core, CORE_SWEEP_END] += cores[at + READY]
-        else:
-            done = cores[at + READY] + packets[row + PACKET + WORK]
-            cores[at + READY] = max(done, rings[left])
-            counters[core, CORE_STALL] += cores[at + READY] - done
-
-
-@nb.njit(cache=True, nogil=True, inline="always")
-def _receive(core, arrival, copy, t_axon, stage_queue, cores, copies, rings, counters):
-    """Pass one message through axon-in, synapse read and accumulate; return when axon-in takes it.
-
-    A core keeps when each server was left by the message before, and, in two rings, when the last messages
-    entered the second and the third server, for the finite queues before them.
-    """
-    at = core * CORE
-    ring = cores[at + RING] + cores[at + RING_NEXT]
-    taken = max(arrival, cores[at + AXON_LEFT])
-    done = max(taken + t_axon, rings[ring])
-    start = max(done, cores[at + READ_LEFT])
-    left = max(start + copies[copy + READ], rings[ring + stage_queue])
-    begin = max(left, cores[at + FINISH])
-    cores[at + AXON_LEFT] = done
-    cores[at + READ_LEFT] = left
-    cores[at + FINISH] = begin + copies[copy + ACCUMULATE]
-    rings[ring] = start
-    rings[ring + stage_queue] = begin
-    cores[at + RING_NEXT] += 1
-    if cores[at + RING_NEXT] == stage_queue:
-        cores[at + RING_NEXT] = 0
-    counters[core, CORE_WAIT] += taken - arrival
-    return taken
-
-
-@nb.njit(cache=True, nogil=True)
-def new_ports(next_router, next_port, latency, interval, credit, router_core, side, dateline, channels, buffer_flits):
-    """Return the rows of all inputs and outputs; see the columns above and `time_step`."""
-    routers, width = next_router.shape
-    ports = np.zeros(routers * width * channels * PORT, dtype=np.int64)
-    for r in range(routers):
-        for p in range(width):
-            for v in range(channels):
-                number = (r * width + p) * channels + v
-                at = number * PORT
-                ports[at + UPSTREAM] = -1
-                ports[at + FEEDER] = -1
-                ports[at + LOCKED] = -1
-                ports[at + FIFO] = number * buffer_flits * 2
-                ports[at + RETURN] = credit[r, p]
-            at = (r * width + p) * channels * PORT
-            ports[at + SIDE] = side[p]
-            ports[at + LATENCY] = latency[r, p]
-            ports[at + SPACE] = interval[r, p]
-            ports[at + FEEDER] = router_core[r, p]
-            ports[at + EJECTS] = router_core[r, p]
-            ports[at + LEADS] = -1
-            ports[at + DATELINE] = dateline[r, p]
-    for r in range(routers):
-        for p in range(width):
-            if next_router[r, p] >= 0:
-                to = (next_router[r, p] * width + next_port[r, p]) * channels * PORT
-                ports[(r * width + p) * channels * PORT + LEADS] = to
-                for v in range(channels):
-                    ports[to + v * PORT + UPSTREAM] = r
-    return ports
-
-
-@nb.njit(cache=True, nogil=True)
-def _new_cores(core_first, packets, copies, eject_slots, inject_queue, stage_queue):
-    """Return the rows of all cores, and the number of ring entries they need.
-
-    A queue longer than what passes through it in this timestep is never full, so it is cut to that.
-    """
-    count = core_first.size - 1
-    cores = np.zeros(count * CORE, dtype=np.int64)
-    for p in range(core_first[count]):
-        last = packets[(p + 1) * PACKET + COPY]
-        for copy in range(packets[p * PACKET + COPY], last):
-            cores[copies[copy * COPIES + TO_CORE] * CORE + EJECT_LAST] += packets[p * PACKET + FLITS]
-    used = np.int64(0)
-    for c in range(count):
-        at = c * CORE
-        cores[at + SENDING] = core_first[c]
-        cores[at + LAST_PACKET] = core_first[c + 1]
-        cores[at + LEFT_FIRST] = used
-        cores[at + LEFT_NEXT] = used
-        used += min(core_first[c + 1] - core_first[c], inject_queue)
-        cores[at + LEFT_LAST] = used
-        cores[at + EJECT_FIRST] = used
-        cores[at + EJECT_NEXT] = used
-        used += min(cores[at + EJECT_LAST], eject_slots)
-        cores[at + EJECT_LAST] = used
-        cores[at + RING] = used
-        used += 2 * stage_queue
-    return cores, used
+from neurosim.engine.wheel_kernels import NEVER, bring_near, new_wheel, next_slot, schedule, unlink
 
 
 @nb.njit(cache=True, nogil=True)
@@ -277,7 +154,7 @@ def time_step(
     routers, width = next_router.shape
     inputs_each = width * channels
     core_count = core_router.size
-    cores, ring_entries = _new_cores(core_first, packets, copies, eject_slots, inject_queue, stage_queue)
+    cores, ring_entries = new_cores(core_first, packets, copies, eject_slots, inject_queue, stage_queue)
     rings = np.full(ring_entries, -NEVER, dtype=np.int64)
     # FIFO slots are pairs: when a flit is ready, or, in an empty slot, when it was emptied; and
     # packet * 2 + whether it is a tail.
@@ -295,10 +172,10 @@ def time_step(
         cores[at + READY] = packets[core_first[c] * PACKET + WORK]
         r = core_router[c]
         port = (r * width + core_port[c]) * channels * PORT
-        ports[port + WANTS] = _wants(core_first[c], r, packets, copies, way, trees)
+        ports[port + WANTS] = wanted_outputs(core_first[c], r, packets, copies, way, trees)
         while ports[port + COUNT] < buffer_flits and cores[at + SENDING] < cores[at + LAST_PACKET]:
             slot = ports[port + FIFO] + 2 * ports[port + COUNT]
-            _inject(c, slot, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings, counters)
+            inject(c, slot, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings, counters)
         ports[port + SINCE] = fifo[ports[port + FIFO]]
         filled[r] |= np.int64(1) << (core_port[c] * channels)
         schedule(r, fifo[ports[port + FIFO]], np.int64(-1), shift, wheel_slots, routers, wheel)
@@ -460,7 +337,7 @@ def time_step(
                         copies[copy + ARRIVED] = when
                         delivered += 1
                         last = max(last, when)
-                        rings[slot] = _receive(core, when, copy, t_axon, stage_queue, cores, copies, rings, counters)
+                        rings[slot] = receive(core, when, copy, t_axon, stage_queue, cores, copies, rings, counters)
                 else:
                     r = next_router[router, o]
                     fifo[slot] = when
@@ -468,7 +345,7 @@ def time_step(
                     if ports[to + COUNT] == 0:
                         channel = (lock - out) // PORT if channels > 1 else np.int64(0)
                         filled[r] |= np.int64(1) << (next_port[router, o] * channels + channel)
-                        ports[to + WANTS] = _wants(packet, r, packets, copies, way, trees)
+                        ports[to + WANTS] = wanted_outputs(packet, r, packets, copies, way, trees)
                         ports[to + SINCE] = when
                         schedule(r, when, now, shift, wheel_slots, routers, wheel)
                     ports[to + COUNT] += 1
@@ -495,7 +372,7 @@ def time_step(
                 c = ports[port + FEEDER]
                 if c >= 0:
                     if cores[c * CORE + SENDING] < cores[c * CORE + LAST_PACKET]:
-                        _inject(
+                        inject(
                             c, left, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings,
                             counters,
                         )  # fmt: skip
@@ -508,7 +385,7 @@ def time_step(
                     filled[router] &= ~(np.int64(1) << i)
                 else:
                     left = ports[port + FIFO] + ports[port + FIRST]
-                    ports[port + WANTS] = _wants(fifo[left + 1] >> 1, router, packets, copies, way, trees)
+                    ports[port + WANTS] = wanted_outputs(fifo[left + 1] >> 1, router, packets, copies, way, trees)
                     side = base + (i // channels) * channels * PORT if channels > 1 else port
                     when = max(fifo[left], ports[side + INPUT_FREE])
                     ports[port + SINCE] = max(fifo[left], now)

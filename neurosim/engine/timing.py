@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hwmodels import Chip
 from neurosim.compiler import Program
 from neurosim.compiler.memory import state_words
-from neurosim.engine import packet_kernels, time_kernels, topology
+from neurosim.engine import packet_kernels, row_kernels, topology
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, CoreCount, LayerCount
 from neurosim.engine.critical import Flights, critical_path, sending
 from neurosim.engine.function import StepActivity
@@ -235,8 +235,8 @@ class TimeRun:
         check_delivery(activity.timestep, load, times, counts)
         self._complete_core_counts(core_counts, times.cores)
         self._count_synops(activity, counts)
-        sweep = int(times.cores[:, time_kernels.CORE_SWEEP_END].max()) * tick
-        synapse = int(times.cores[:, time_kernels.CORE_FINISH].max()) * tick
+        sweep = int(times.cores[:, row_kernels.CORE_SWEEP_END].max()) * tick
+        synapse = int(times.cores[:, row_kernels.CORE_FINISH].max()) * tick
         network = times.last * tick
         end = max(sweep, network, synapse)
         trace = packet_trace(load, times, tick)
@@ -253,8 +253,8 @@ class TimeRun:
         counts[:, LayerCount.SYNOPS_NONZERO] = np.diff(running[activity.layer_start])
 
     def _complete_core_counts(self, core_counts: IntArray, cores: IntArray) -> None:
-        core_counts[:, CoreCount.STALL_PS] = cores[:, time_kernels.CORE_STALL]
-        core_counts[:, CoreCount.INPUT_WAIT_PS] = cores[:, time_kernels.CORE_WAIT]
+        core_counts[:, CoreCount.STALL_PS] = cores[:, row_kernels.CORE_STALL]
+        core_counts[:, CoreCount.INPUT_WAIT_PS] = cores[:, row_kernels.CORE_WAIT]
         core_counts[:, CoreCount.AXON_IN_PS] = core_counts[:, CoreCount.PACKETS_IN] * self.ticks["axon_in"]
         core_counts[:, CoreCount.SWEEP_PS :] *= self.tick_ps
 

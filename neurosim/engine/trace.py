@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.engine import time_kernels
+from neurosim.engine import row_kernels
 from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes
 from neurosim.errors import InputError, join_errors
 
@@ -135,8 +135,8 @@ def packet_trace(load: PacketLoad, times: PacketTimes, tick_ps: int) -> PacketTr
         arrived_ps=times.arrived * tick_ps,
         read_ps=read * tick_ps,
         accumulate_ps=accumulate * tick_ps,
-        sweep_end_ps=times.cores[:, time_kernels.CORE_SWEEP_END] * tick_ps,
-        finish_ps=times.cores[:, time_kernels.CORE_FINISH] * tick_ps,
+        sweep_end_ps=times.cores[:, row_kernels.CORE_SWEEP_END] * tick_ps,
+        finish_ps=times.cores[:, row_kernels.CORE_FINISH] * tick_ps,
     )
 
 

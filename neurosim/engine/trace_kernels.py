@@ -1,7 +1,7 @@
 """Compiled kernels that work out, after a timestep was timed, what its cores did when, and what held them up.
 
 The engine keeps of every packet when its head left the queue and when its tail arrived. Everything between
-is fixed by the recurrences of the two ends of a core (`time_kernels`), which are evaluated here once more,
+is fixed by the recurrences of the two ends of a core (`row_kernels`), which are evaluated here once more,
 with every step kept. The walks go backwards from an event to the one that it waited for, and again from
 there; each step of a walk is a span of time that ends where the span before it began.
 
@@ -47,7 +47,7 @@ def send_times(core_first, work, left, inject_queue, ready):
 
 @nb.njit(cache=True, nogil=True)
 def receive_times(arrived, read, accumulate, axon_in, stage_queue, times):
-    """Fill the times of one core's messages at its three stages; see `time_kernels._receive`.
+    """Fill the times of one core's messages at its three stages; see `row_kernels.receive`.
 
     Parameters (M messages of one core, in the order of their arrival)
     ----------

@@ -22,7 +22,7 @@ from neurosim.engine.critical import (
     sending,
 )
 from neurosim.engine.mesh import Multicast, PacketTimes
-from neurosim.engine.time_kernels import CORE_FINISH, CORE_STALL, CORE_SWEEP_END, CORE_WAIT
+from neurosim.engine.row_kernels import CORE_FINISH, CORE_STALL, CORE_SWEEP_END, CORE_WAIT
 from neurosim.engine.topology import EAST, LOCAL, mesh
 from neurosim.engine.trace import CoreEnds, packet_trace
 from neurosim.errors import AuditError

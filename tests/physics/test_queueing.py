@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from plain_stepper import step_through
 from random_systems import random_system
 
-from neurosim.engine import MeshModel, PacketLoad, PacketTimes, time_kernels
+from neurosim.engine import MeshModel, PacketLoad, PacketTimes, row_kernels
 from neurosim.engine.topology import EAST, LOCAL, NORTH, SOUTH, WEST, mesh
 
 IntArray = NDArray[np.int64]
@@ -83,7 +83,7 @@ def test_bernoulli_source_waits_as_the_formula_says(server: str, rate: float, se
         times = model.time(made_at([created, nothing], np.ones(packets, dtype=np.int64)))
         assert np.array_equal(times.injected, created)
         if server == "axon-in":
-            waited = int(times.cores[1, time_kernels.CORE_WAIT])
+            waited = int(times.cores[1, row_kernels.CORE_WAIT])
         else:
             waited = int((times.arrived - times.injected - 2).sum())
         means.append(waited / packets)
@@ -184,8 +184,8 @@ def test_littles_law_on_a_congested_mesh() -> None:
     for core in range(side * side):
         mine = slice(load.core_first[core], load.core_first[core + 1])
         entered, stall = let_in(model, load, times, core)
-        assert stall == times.cores[core, time_kernels.CORE_STALL]
-        assert entered[-1] == times.cores[core, time_kernels.CORE_SWEEP_END]
+        assert stall == times.cores[core, row_kernels.CORE_STALL]
+        assert entered[-1] == times.cores[core, row_kernels.CORE_SWEEP_END]
         queue, most = integrate(entered, times.injected[mine])
         assert_littles_law(entered, times.injected[mine], queue)
         assert most <= model.inject_queue
@@ -196,11 +196,11 @@ def test_littles_law_on_a_congested_mesh() -> None:
         taken = np.maximum.accumulate(arrived - turns) + turns
         waiting, most = integrate(arrived, taken)
         assert_littles_law(arrived, taken, waiting)
-        assert waiting == times.cores[core, time_kernels.CORE_WAIT]
+        assert waiting == times.cores[core, row_kernels.CORE_WAIT]
         assert most <= model.eject_slots
-        assert taken[-1] + service == times.cores[core, time_kernels.CORE_FINISH]
+        assert taken[-1] + service == times.cores[core, row_kernels.CORE_FINISH]
     assert stalled > 0
-    assert times.cores[:, time_kernels.CORE_WAIT].min() > 0
+    assert times.cores[:, row_kernels.CORE_WAIT].min() > 0
 
 
 def test_littles_law_against_counting_in_every_tick() -> None:
@@ -216,7 +216,7 @@ def test_littles_law_against_counting_in_every_tick() -> None:
             before += int((times.injected[mine] - let_in(model, load, times, core)[0]).sum())
         assert seen.held["injection"] == before
         assert seen.held["network"] == int((times.arrived - times.injected).sum())
-        assert seen.held["core"] == int(times.cores[:, time_kernels.CORE_WAIT].sum())
+        assert seen.held["core"] == int(times.cores[:, row_kernels.CORE_WAIT].sum())
         held += seen.held
     assert min(held[place] for place in ("injection", "network", "core")) > 1000
 
@@ -250,7 +250,7 @@ def flits_of_links(load: PacketLoad, routes: list[list[tuple[int, int]]]) -> Cou
 
 
 def makespan(times: PacketTimes) -> int:
-    ends = times.cores[:, [time_kernels.CORE_SWEEP_END, time_kernels.CORE_FINISH]]
+    ends = times.cores[:, [row_kernels.CORE_SWEEP_END, row_kernels.CORE_FINISH]]
     return max(int(ends.max()), times.last)
 
 

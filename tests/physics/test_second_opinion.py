@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from plain_stepper import Observed, step_through
 from random_systems import random_system, random_variant
 
-from neurosim.engine import MeshModel, PacketLoad, time_kernels
+from neurosim.engine import MeshModel, PacketLoad, row_kernels
 
 # Kinds of waiting that the stepper counts, and the least share of random meshes that must show each.
 MESHES = {
@@ -52,13 +52,13 @@ def compare(model: MeshModel, load: PacketLoad) -> Observed:
     assert times.last == max([*seen.arrived, 0])
     assert nonzero(times.link_flits) == seen.link_flits
     assert nonzero(times.dropped) == seen.dropped
-    assert times.cores[:, time_kernels.CORE_FINISH].tolist() == seen.finish
-    assert times.cores[:, time_kernels.CORE_WAIT].tolist() == seen.waited
+    assert times.cores[:, row_kernels.CORE_FINISH].tolist() == seen.finish
+    assert times.cores[:, row_kernels.CORE_WAIT].tolist() == seen.waited
     if seen.happened["machine is stuck"]:
         assert times.waiting
         return seen
-    assert times.cores[:, time_kernels.CORE_SWEEP_END].tolist() == seen.sweep_end
-    assert times.cores[:, time_kernels.CORE_STALL].tolist() == seen.stalled
+    assert times.cores[:, row_kernels.CORE_SWEEP_END].tolist() == seen.sweep_end
+    assert times.cores[:, row_kernels.CORE_STALL].tolist() == seen.stalled
     return seen
 
 

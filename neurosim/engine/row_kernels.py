@@ -1,0 +1,177 @@
+"""Rows of state of the network kernels, and what is done to one row: the two ends of a core, new rows.
+
+State stands in a few arrays of rows, one row an input, a core, a packet or a copy: rows share cache lines,
+and the compiler counts references of every array that a helper is given. Here are the columns.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+# Columns of the counters kept for each core.
+CORE_SWEEP_END, CORE_FINISH, CORE_STALL, CORE_WAIT, CORE_COUNTERS = 0, 1, 2, 3, 4
+
+# An input (a virtual channel of a port); INPUT_FREE, SIDE and all from OUTPUT_FREE on count in channel 0 only.
+FIRST, COUNT, INPUT_FREE, WAITED_FOR, UPSTREAM, FEEDER, RETURN, FIFO, WANTS, SIDE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+# The output of the same port; LOCKED is kept for each channel.
+OUTPUT_FREE, POINTER, LOCKED, LEADS, LATENCY, SPACE, EJECTS, PASSED, DATELINE, DROPPED = (
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+)
+SINCE = 20
+PORT = 21
+
+# A core: its sending side, then its receiving side.
+SENDING, SENT_FLITS, READY, SOURCE_FREE, LEFT_FIRST, LEFT_LAST, LEFT_NEXT, LAST_PACKET = 0, 1, 2, 3, 4, 5, 6, 7
+EJECT_FIRST, EJECT_LAST, EJECT_NEXT, AXON_LEFT, READ_LEFT, FINISH, RING, RING_NEXT = 8, 9, 10, 11, 12, 13, 14, 15
+CORE = 16
+
+# A packet; TREE is -1 for a unicast packet, whose only copy says where it goes.
+FLITS, WORK, TREE, COPY, INJECTED, LEFT = 0, 1, 2, 3, 4, 5
+PACKET = 6
+
+# A copy of a packet, one for each core that gets it.
+TO_CORE, READ, ACCUMULATE, ARRIVED = 0, 1, 2, 3
+COPIES = 4
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def wanted_outputs(packet, router, packets, copies, way, trees):
+    """Return the outputs that a packet wants at a router, a bit each."""
+    tree = packets[packet * PACKET + TREE]
+    if tree >= 0:
+        wanted = trees[tree, router]
+    else:
+        wanted = np.int64(1) << way[copies[packets[packet * PACKET + COPY] * COPIES + TO_CORE], router]
+    return wanted
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def inject(core, slot, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings, counters):
+    """Put the next flit of `core` into an empty slot of its router, stamped with the time it is there."""
+    at = core * CORE
+    packet = cores[at + SENDING]
+    row = packet * PACKET
+    when = max(max(cores[at + READY], cores[at + SOURCE_FREE]), fifo[slot] + ports[port + RETURN])
+    if cores[at + SENT_FLITS] == 0:
+        packets[row + INJECTED] = when
+    cores[at + SENT_FLITS] += 1
+    tail = cores[at + SENT_FLITS] == packets[row + FLITS]
+    fifo[slot] = when + inject_latency
+    fifo[slot + 1] = 2 * packet + tail
+    ports[port + COUNT] += 1
+    cores[at + SOURCE_FREE] = when + inject_interval
+    if tail:
+        packets[row + LEFT] = when
+        left = cores[at + LEFT_NEXT]
+        rings[left] = when
+        left += 1
+        if left == cores[at + LEFT_LAST]:
+            left = cores[at + LEFT_FIRST]
+        cores[at + LEFT_NEXT] = left
+        cores[at + SENT_FLITS] = 0
+        cores[at + SENDING] = packet + 1
+        if packet + 1 == cores[at + LAST_PACKET]:
+            counters[core, CORE_SWEEP_END] += cores[at + READY]
+        else:
+            done = cores[at + READY] + packets[row + PACKET + WORK]
+            cores[at + READY] = max(done, rings[left])
+            counters[core, CORE_STALL] += cores[at + READY] - done
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def receive(core, arrival, copy, t_axon, stage_queue, cores, copies, rings, counters):
+    """Pass one message through axon-in, synapse read and accumulate; return when axon-in takes it.
+
+    A core keeps when each server was left by the message before, and, in two rings, when the last messages
+    entered the second and the third server, for the finite queues before them.
+    """
+    at = core * CORE
+    ring = cores[at + RING] + cores[at + RING_NEXT]
+    taken = max(arrival, cores[at + AXON_LEFT])
+    done = max(taken + t_axon, rings[ring])
+    start = max(done, cores[at + READ_LEFT])
+    left = max(start + copies[copy + READ], rings[ring + stage_queue])
+    begin = max(left, cores[at + FINISH])
+    cores[at + AXON_LEFT] = done
+    cores[at + READ_LEFT] = left
+    cores[at + FINISH] = begin + copies[copy + ACCUMULATE]
+    rings[ring] = start
+    rings[ring + stage_queue] = begin
+    cores[at + RING_NEXT] += 1
+    if cores[at + RING_NEXT] == stage_queue:
+        cores[at + RING_NEXT] = 0
+    counters[core, CORE_WAIT] += taken - arrival
+    return taken
+
+
+@nb.njit(cache=True, nogil=True)
+def new_ports(next_router, next_port, latency, interval, credit, router_core, side, dateline, channels, buffer_flits):
+    """Return the rows of all inputs and outputs; see the columns above and `time_kernels.time_step`."""
+    routers, width = next_router.shape
+    ports = np.zeros(routers * width * channels * PORT, dtype=np.int64)
+    for r in range(routers):
+        for p in range(width):
+            for v in range(channels):
+                number = (r * width + p) * channels + v
+                at = number * PORT
+                ports[at + UPSTREAM] = -1
+                ports[at + FEEDER] = -1
+                ports[at + LOCKED] = -1
+                ports[at + FIFO] = number * buffer_flits * 2
+                ports[at + RETURN] = credit[r, p]
+            at = (r * width + p) * channels * PORT
+            ports[at + SIDE] = side[p]
+            ports[at + LATENCY] = latency[r, p]
+            ports[at + SPACE] = interval[r, p]
+            ports[at + FEEDER] = router_core[r, p]
+            ports[at + EJECTS] = router_core[r, p]
+            ports[at + LEADS] = -1
+            ports[at + DATELINE] = dateline[r, p]
+    for r in range(routers):
+        for p in range(width):
+            if next_router[r, p] >= 0:
+                to = (next_router[r, p] * width + next_port[r, p]) * channels * PORT
+                ports[(r * width + p) * channels * PORT + LEADS] = to
+                for v in range(channels):
+                    ports[to + v * PORT + UPSTREAM] = r
+    return ports
+
+
+@nb.njit(cache=True, nogil=True)
+def new_cores(core_first, packets, copies, eject_slots, inject_queue, stage_queue):
+    """Return the rows of all cores, and the number of ring entries they need.
+
+    A queue longer than what passes through it in this timestep is never full, so it is cut to that.
+    """
+    count = core_first.size - 1
+    cores = np.zeros(count * CORE, dtype=np.int64)
+    for p in range(core_first[count]):
+        last = packets[(p + 1) * PACKET + COPY]
+        for copy in range(packets[p * PACKET + COPY], last):
+            cores[copies[copy * COPIES + TO_CORE] * CORE + EJECT_LAST] += packets[p * PACKET + FLITS]
+    used = np.int64(0)
+    for c in range(count):
+        at = c * CORE
+        cores[at + SENDING] = core_first[c]
+        cores[at + LAST_PACKET] = core_first[c + 1]
+        cores[at + LEFT_FIRST] = used
+        cores[at + LEFT_NEXT] = used
+        used += min(core_first[c + 1] - core_first[c], inject_queue)
+        cores[at + LEFT_LAST] = used
+        cores[at + EJECT_FIRST] = used
+        cores[at + EJECT_NEXT] = used
+        used += min(cores[at + EJECT_LAST], eject_slots)
+        cores[at + EJECT_LAST] = used
+        cores[at + RING] = used
+        used += 2 * stage_queue
+    return cores, used
