@@ -60,6 +60,16 @@ class Mesh(Model):
         return self.tiles * self.cores_per_tile.value
 
 
+class Chips(Model):
+    """Several chips side by side, whose meshes join to one; the links between them have costs of their own."""
+
+    columns: PositiveCount
+    rows: PositiveCount
+    latency: PositiveTime
+    interval: PositiveTime
+    energy: Energy
+
+
 class Memory(Model):
     """One memory of a core; an access moves one word through one port."""
 
@@ -243,11 +253,45 @@ class Chip(Model):
     summary: str
     extends: str | None = None
     mesh: Mesh
+    chips: Chips | None = None
     core: Core
     network: Network
     sync: Sync
     power: ChipPower
     gaps: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> int:
+        """Tiles east-west, over all chips."""
+        return self.mesh.columns.value * (self.chips.columns.value if self.chips else 1)
+
+    @property
+    def rows(self) -> int:
+        """Tiles north-south, over all chips."""
+        return self.mesh.rows.value * (self.chips.rows.value if self.chips else 1)
+
+    @property
+    def chip_count(self) -> int:
+        """Number of chips."""
+        return self.chips.columns.value * self.chips.rows.value if self.chips else 1
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles, over all chips."""
+        return self.columns * self.rows
+
+    @property
+    def cores(self) -> int:
+        """Number of cores that programs may use, over all chips."""
+        return self.mesh.cores * self.chip_count
+
+    @model_validator(mode="after")
+    def _chips_join_meshes(self) -> Chip:
+        if self.chips is not None and self.mesh.topology != "mesh":
+            raise ValueError("chips join meshes only; set mesh.topology to mesh or leave the table chips out")
+        if self.cores > CORES_LIMIT:
+            raise ValueError(f"{self.cores} cores on all chips are more than the limit of {CORES_LIMIT}; use fewer")
+        return self
 
     @model_validator(mode="after")
     def _rings_have_channels(self) -> Chip:

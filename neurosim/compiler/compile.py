@@ -24,7 +24,7 @@ class _LayerSplit:
     def __init__(self, number: int, layer: Layer, stores: Sequence[SynapseStore], slots: int, chip: Chip) -> None:
         self.layer, self.stores, self.slots, self.chip = layer, stores, slots, chip
         # More cores than the chip has are tried too, so that the error can say how many would do.
-        self.cores = max(4 * int(chip.mesh.cores), 1024)
+        self.cores = max(4 * chip.cores, 1024)
         self.parts: list[CoreSlice] = []
         self.why: list[str] = []
         fewest = self._fewest_for_synapses()
@@ -119,7 +119,7 @@ def _check_delays(network: Network, chip: Chip) -> None:
 
 def _check_core_count(ways: Sequence[_LayerSplit], network: Network, chip: Chip) -> None:
     used = sum(len(way.parts) for way in ways)
-    limit = int(chip.mesh.cores)
+    limit = chip.cores
     if used > limit:
         parts = ", ".join(f"{way.layer.name} {len(way.parts)}" for way in ways)
         widest = max(ways, key=lambda way: len(way.parts))

@@ -23,6 +23,21 @@ def snake_order(columns: int, rows: int, cores_per_tile: int) -> NDArray[np.int6
     return (tiles.ravel()[:, None] * cores_per_tile + np.arange(cores_per_tile)[None]).ravel()
 
 
+def _core_order(chip: Chip) -> NDArray[np.int64]:
+    """Return the physical cores chip by chip, each in the order of a snake, the chips in a snake too."""
+    columns, rows, per_tile = chip.mesh.columns.value, chip.mesh.rows.value, chip.mesh.cores_per_tile.value
+    inner = snake_order(columns, rows, 1)
+    if chip.chips is None:
+        tiles = inner
+    else:
+        chips = snake_order(chip.chips.columns.value, chip.chips.rows.value, 1)
+        down, across = np.divmod(chips, chip.chips.columns.value)
+        y, x = np.divmod(inner, columns)
+        all_y, all_x = down[:, None] * rows + y[None], across[:, None] * columns + x[None]
+        tiles = (all_y * chip.columns + all_x).ravel()
+    return (tiles[:, None] * per_tile + np.arange(per_tile)[None]).ravel()
+
+
 def tile_distances(columns: int, rows: int, wraps: bool = False) -> NDArray[np.int64]:
     """Return the hops between every two tiles of a mesh, or of a torus (`wraps`), int64 (tiles, tiles)."""
     y, x = np.divmod(np.arange(columns * rows), columns)
@@ -56,9 +71,9 @@ def place(traffic: NDArray[np.int64], chip: Chip, seed: int) -> NDArray[np.int32
     """
     mesh = chip.mesh
     per_tile = int(mesh.cores_per_tile.value)
-    order = snake_order(int(mesh.columns.value), int(mesh.rows.value), per_tile)
+    order = _core_order(chip)
     cores = len(traffic)
-    tile_distance = tile_distances(mesh.columns.value, mesh.rows.value, mesh.topology == "torus")
+    tile_distance = tile_distances(chip.columns, chip.rows, mesh.topology == "torus")
     # Free places at the end of the snake beyond twice the need are never worth a visit.
     places = order[: min(order.size, max(2 * cores, 2 * per_tile))]
     distance = tile_distance[np.ix_(places // per_tile, places // per_tile)]

@@ -47,20 +47,20 @@ def _shapes(program: Program) -> Iterator[str]:
 
 
 def _slots(program: Program) -> Iterator[str]:
-    mesh = program.chip.mesh
-    places = mesh.tiles * mesh.cores_per_tile.value
+    chip = program.chip
+    places = chip.tiles * chip.mesh.cores_per_tile.value
     slot = program.core_slot
     outside = (slot < 0) | (slot >= places)
     if outside.any():
         core, more = _first(outside)
-        yield f"cores/slot[{core}] is {slot[core]}{more}; {program.chip.name} has 0..{places - 1}"
+        yield f"cores/slot[{core}] is {slot[core]}{more}; {chip.name} has 0..{places - 1}"
     values, uses = np.unique(slot, return_counts=True)
     if (uses > 1).any():
         at, more = _first(uses > 1)
         used_by = ", ".join(map(str, np.flatnonzero(slot == values[at])[:5]))
         yield f"cores/slot: {values[at]} is the place of cores {used_by}{more}; give each core its own"
-    if program.cores > mesh.cores:
-        yield f"{program.cores} cores are in use; {program.chip.name} has {mesh.cores}"
+    if program.cores > chip.cores:
+        yield f"{program.cores} cores are in use; {chip.name} has {chip.cores}"
 
 
 def _box_problem(program: Program, part: CoreSlice) -> str | None:

@@ -46,6 +46,7 @@ def energy_constants(chip: Chip) -> tuple[Constant, ...]:
     core, network = chip.core, chip.network
     neuron, kinds = core.neuron, core.encodings
     c = LayerCount
+    between = () if chip.chips is None else (Constant("chips.energy", chip.chips.energy, (c.FLIT_HOPS_CHIPS,)),)
     return (
         Constant(
             "core.neuron.update_active_energy",
@@ -68,6 +69,7 @@ def energy_constants(chip: Chip) -> tuple[Constant, ...]:
         Constant("core.encodings.dense.synop_energy", kinds.dense.synop_energy, (c.CHARGED_DENSE,), "synapse"),
         Constant("core.encodings.sparse.synop_energy", kinds.sparse.synop_energy, (c.CHARGED_SPARSE,), "synapse"),
         Constant("core.encodings.conv.synop_energy", kinds.conv.synop_energy, (c.CHARGED_CONV,), "synapse"),
+        *between,
     )
 
 
@@ -159,9 +161,9 @@ def dynamic_terms(
 
 
 def static_term(chip: Chip, seconds: float) -> tuple[str, Interval]:
-    """Return the kind of the static power, and its energy over `seconds`."""
-    power = chip.power.static
-    return str(power.kind.value), Interval(power.value * seconds, power.low * seconds, power.high * seconds)
+    """Return the kind of the static power, and the energy of all chips over `seconds`."""
+    power, time = chip.power.static, seconds * chip.chip_count
+    return str(power.kind.value), Interval(power.value * time, power.low * time, power.high * time)
 
 
 def provenance(terms: tuple[EnergyTerm, ...], static: tuple[str, Interval]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from neurosim.compiler import MEMORIES, Program
 from neurosim.costs.audit import audit_counts, audit_sum
 from neurosim.costs.energy import ZERO, EnergyTerm, Interval, dynamic_terms, provenance, static_term
 from neurosim.costs.window import Window, find_window
-from neurosim.engine import LayerCount, RunCounts
+from neurosim.engine import LayerCount, RunCounts, chip_topology, link_classes
 from neurosim.errors import InputError
 
 IntArray = NDArray[np.int64]
@@ -254,9 +254,13 @@ class Result:
     @property
     def peak_link_utilisation(self) -> float:
         """Busy share of the busiest link between routers, over the run."""
-        flits = self.counts.link_flits[:, :4]
-        total = float(self.counts.duration_ps.sum())
-        return float(flits.max()) * int(self.chip.network.link_interval.value) / total if total else 0.0
+        classes, _ = link_classes(self.chip, chip_topology(self.chip))
+        slots_ps = {0: self.chip.network.link_interval.value, 1: self.chip.network.link_interval.value}
+        if self.chip.chips is not None:
+            slots_ps[2] = self.chip.chips.interval.value
+        flits, total = self.counts.link_flits, float(self.counts.duration_ps.sum())
+        busy = [float(flits[classes == number].max(initial=0)) * slot for number, slot in slots_ps.items()]
+        return max(busy) / total if total else 0.0
 
     @cached_property
     def memories(self) -> tuple[MemoryTraffic, ...]:

@@ -29,6 +29,7 @@ class LayerCount(IntEnum):
     STATE_WORDS_READ = 14
     STATE_WORDS_WRITTEN = 15
     LARGEST_MESSAGE = 16
+    FLIT_HOPS_CHIPS = 17
 
 
 LAYER_COUNTS = len(LayerCount)

@@ -15,7 +15,7 @@ MESSAGES, UPDATES_ACTIVE, UPDATES_INACTIVE, PACKETS, FLITS, HOPS, FLIT_HOPS_X, F
     8,
     9,
 )
-CHARGED, SYNAPSE_WORDS, STATE_READ, STATE_WRITTEN, LARGEST = 10, 13, 14, 15, 16
+CHARGED, SYNAPSE_WORDS, STATE_READ, STATE_WRITTEN, LARGEST, FLIT_HOPS_CHIPS = 10, 13, 14, 15, 16, 17
 
 # Columns of the core counts; the same numbers as `CoreCount`.
 PACKETS_OUT, PACKETS_IN, SYNOPS_CHARGED, SWEEP, READ, ACCUMULATE = 0, 1, 2, 3, 6, 7
@@ -40,6 +40,7 @@ def build_packets(
     core_tile,
     hops_x,
     hops_y,
+    hops_chips,
     axon_start,
     axon_core,
     axon_encoding,
@@ -73,8 +74,8 @@ def build_packets(
         bool (n,): neurons whose state changed or that sent.
     neuron_order, core_start, core_layer, core_tile
         As in `Program`.
-    hops_x, hops_y
-        int64 (T, T): links between tiles.
+    hops_x, hops_y, hops_chips
+        int64 (T, T): links between tiles: east-west, north-south, and those from chip to chip.
     axon_start, axon_core, axon_encoding, axon_words
         As in `Program`.
     axon_charged
@@ -127,7 +128,7 @@ def build_packets(
                 if core_to != last:
                     last = core_to
                     tile_to = core_tile[core_to]
-                    x, y = hops_x[tile, tile_to], hops_y[tile, tile_to]
+                    x, y, z = hops_x[tile, tile_to], hops_y[tile, tile_to], hops_chips[tile, tile_to]
                     length = layer_flits[layer]
                     pending += axon_out_time
                     destination[packets] = core_to
@@ -139,9 +140,10 @@ def build_packets(
                     pending = 0
                     counts[PACKETS] += 1
                     counts[FLITS] += length
-                    counts[HOPS] += x + y
+                    counts[HOPS] += x + y + z
                     counts[FLIT_HOPS_X] += x * length
                     counts[FLIT_HOPS_Y] += y * length
+                    counts[FLIT_HOPS_CHIPS] += z * length
                     core_counts[core, PACKETS_OUT] += 1
                     core_counts[core_to, PACKETS_IN] += 1
                     packets += 1

@@ -59,7 +59,8 @@ class StepTiming:
 def chip_delays_ps(chip: Chip) -> dict[str, int]:
     """Return the delays of a chip that the event engine uses, in ps."""
     core, network = chip.core, chip.network
-    return {
+    joined = {} if chip.chips is None else {"chip": chip.chips.latency.value, "chip_link": chip.chips.interval.value}
+    return joined | {
         "inject": network.latency_injection.value,
         "eject": network.latency_ejection.value,
         "east_west": network.latency_east_west.value,
@@ -79,6 +80,12 @@ def chip_delays_ps(chip: Chip) -> dict[str, int]:
     }
 
 
+def chip_topology(chip: Chip) -> topology.Topology:
+    """Return the routers and links of a chip, or of chips joined to one mesh."""
+    build = topology.torus if chip.mesh.topology == "torus" else topology.mesh
+    return build(chip.columns, chip.rows, chip.mesh.cores_per_tile.value)
+
+
 def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) -> MeshModel:
     """Return the mesh of a chip.
 
@@ -92,14 +99,16 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
         The delays of `chip_delays_ps` in ticks.
     """
     per_tile = chip.mesh.cores_per_tile.value
-    build = topology.torus if chip.mesh.topology == "torus" else topology.mesh
-    top = build(chip.mesh.columns.value, chip.mesh.rows.value, per_tile)
+    top = chip_topology(chip)
     channels = chip.network.virtual_channels
     latency = np.full(top.next_router.shape, ticks["eject"], dtype=np.int64)
     latency[:, [topology.EAST, topology.WEST]] = ticks["east_west"]
     latency[:, [topology.NORTH, topology.SOUTH]] = ticks["north_south"]
     interval = np.full(top.next_router.shape, ticks["local"], dtype=np.int64)
     interval[:, : topology.LOCAL] = ticks["link"]
+    if chip.chips is not None:
+        crosses, _ = topology.chip_crossings(top, chip.columns, chip.mesh.columns.value, chip.mesh.rows.value)
+        latency[crosses > 0], interval[crosses > 0] = ticks["chip"], ticks["chip_link"]
     tile, within = np.divmod(core_slot.astype(np.int64), per_tile)
     return MeshModel(
         topology=top,
@@ -119,6 +128,27 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
         channels=1 if channels is None else channels.value,
         cut_through=chip.network.switching == "cut_through",
     )
+
+
+def link_classes(chip: Chip, top: topology.Topology) -> tuple[IntArray, IntArray]:
+    """Return the class of every output, and the links of each class between two routers.
+
+    Classes: 0 east-west, 1 north-south, 2 from chip to chip, 3 to a core.
+
+    Returns
+    -------
+    int64 (R, P) and int64 (3, R, R).
+    """
+    classes = np.full(top.next_router.shape, 3, dtype=np.int64)
+    classes[:, : topology.LOCAL] = top.side[: topology.LOCAL]
+    hops = np.zeros((3, top.routers, top.routers), dtype=np.int64)
+    hops[:2] = top.hops.transpose(2, 0, 1)
+    if chip.chips is not None:
+        crosses, between = topology.chip_crossings(top, chip.columns, chip.mesh.columns.value, chip.mesh.rows.value)
+        classes[crosses > 0] = 2
+        hops[:2] -= between.transpose(2, 0, 1)
+        hops[2] = between.sum(axis=2)
+    return classes, hops
 
 
 class TimeRun:
@@ -154,6 +184,7 @@ class TimeRun:
         self.ticks = {name: value // self.tick_ps for name, value in delays.items()}
         self.barrier_ps = chip.barrier_ps(program.tiles)
         self.mesh = mesh_model(chip, program.core_slot, self.ticks)
+        self.link_class, self.hops = link_classes(chip, self.mesh.topology)
         self.ends = CoreEnds.of(self.mesh, self.tick_ps, limited=fidelity == "cycle")
         self.flights = Flights(self.mesh, self.tick_ps)
         kinds = (chip.core.encodings.dense, chip.core.encodings.sparse, chip.core.encodings.conv)
@@ -193,17 +224,16 @@ class TimeRun:
             )
 
     def _packets(self, activity: StepActivity, counts: IntArray, core_counts: IntArray) -> PacketLoad:
-        program, ticks, top = self.program, self.ticks, self.mesh.topology
+        program, ticks, hops = self.program, self.ticks, self.hops
         payload = np.zeros(program.network.size, dtype=np.int64)
         payload[activity.neuron] = activity.value
-        hops_x, hops_y = (np.ascontiguousarray(top.hops[:, :, d]) for d in (0, 1))
         rows = packet_kernels.count_rows(activity.neuron, program.axon_start)
         destination, flits, work, read, accumulate = (np.zeros(rows, dtype=np.int64) for _ in range(5))
         core_first = np.zeros(program.cores + 1, dtype=np.int64)
         tail_work = np.zeros(program.cores, dtype=np.int64)
         packets = packet_kernels.build_packets(
             payload, activity.active, program.neuron_order, program.core_start, program.core_layer,
-            program.core_tile, hops_x, hops_y, program.axon_start, program.axon_core,
+            program.core_tile, hops[0], hops[1], hops[2], program.axon_start, program.axon_core,
             program.axon_encoding, self.axon_charged, program.axon_words, self.layer_flits,
             self.layer_state_words, self.synop_ticks, ticks["word"], ticks["active"], ticks["inactive"],
             ticks["send"], ticks["axon_out"], destination, flits, work, read, accumulate, core_first,
@@ -232,7 +262,7 @@ class TimeRun:
         core_counts = np.zeros((program.cores, CORE_COUNTS), dtype=np.int64)
         load = self._packets(activity, counts, core_counts)
         times = self.mesh.time(load) if self.fidelity == "cycle" else self.mesh.time_fast(load)
-        check_delivery(activity.timestep, load, times, counts)
+        check_delivery(activity.timestep, load, times, counts, self.link_class)
         self._complete_core_counts(core_counts, times.cores)
         self._count_synops(activity, counts)
         sweep = int(times.cores[:, row_kernels.CORE_SWEEP_END].max()) * tick
@@ -259,7 +289,7 @@ class TimeRun:
         core_counts[:, CoreCount.SWEEP_PS :] *= self.tick_ps
 
 
-def check_delivery(timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray) -> None:
+def check_delivery(timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray, link_class: IntArray) -> None:
     """Check that every packet arrived, and that the links carried the flits of the packets' routes.
 
     Parameters
@@ -270,6 +300,8 @@ def check_delivery(timestep: int, load: PacketLoad, times: PacketTimes, counts: 
         What was sent, and what came of it.
     counts
         int64 (layers, LAYER_COUNTS) of the timestep.
+    link_class
+        int64 (R, P), from `link_classes`.
 
     Raises
     ------
@@ -286,13 +318,16 @@ def check_delivery(timestep: int, load: PacketLoad, times: PacketTimes, counts: 
             "buffers (network.buffer), more virtual channels or cut-through routing break it"
         )
     sums = counts.sum(axis=0)
-    for name, ports, expected in (
-        ("east-west", slice(topology.EAST, topology.NORTH), sums[LayerCount.FLIT_HOPS_EAST_WEST]),
-        ("north-south", slice(topology.NORTH, topology.LOCAL), sums[LayerCount.FLIT_HOPS_NORTH_SOUTH]),
-        ("ejected", slice(topology.LOCAL, None), sums[LayerCount.FLITS]),
+    for number, (name, count) in enumerate(
+        (
+            ("east-west", LayerCount.FLIT_HOPS_EAST_WEST),
+            ("north-south", LayerCount.FLIT_HOPS_NORTH_SOUTH),
+            ("chip-to-chip", LayerCount.FLIT_HOPS_CHIPS),
+            ("ejected", LayerCount.FLITS),
+        )
     ):
-        found = int(times.link_flits[:, ports].sum())
-        if found != int(expected):
+        found, expected = int(times.link_flits[link_class == number].sum()), int(sums[count])
+        if found != expected:
             raise AuditError(
-                f"timestep {timestep}: {found} {name} flits on the links, the packets' routes have {int(expected)}"
+                f"timestep {timestep}: {found} {name} flits on the links, the packets' routes have {expected}"
             )

@@ -107,6 +107,30 @@ def mesh(columns: int, rows: int, local_ports: int) -> Topology:
     return _grid(columns, rows, local_ports, wraps=False)
 
 
+def chip_crossings(topology: Topology, columns: int, chip_columns: int, chip_rows: int) -> tuple[IntArray, IntArray]:
+    """Return which links of a mesh lead from chip to chip, and how many of them lie between two routers.
+
+    Parameters
+    ----------
+    topology
+        A mesh `columns` wide.
+    columns, chip_columns, chip_rows
+        Routers: width of the mesh, width and height of a chip.
+
+    Returns
+    -------
+    int64 (R, P), 1 where an output leads to another chip; int64 (R, R, 2), crossings along x and y.
+    """
+    y, x = np.divmod(np.arange(topology.routers), columns)
+    chip_x, chip_y = x // chip_columns, y // chip_rows
+    crosses = np.zeros(topology.next_router.shape, dtype=np.int64)
+    here, out = np.nonzero(topology.next_router >= 0)
+    there = topology.next_router[here, out]
+    crosses[here, out] = (chip_x[here] != chip_x[there]) | (chip_y[here] != chip_y[there])
+    between = [np.abs(c[None] - c[:, None]) for c in (chip_x, chip_y)]
+    return crosses, np.stack(between, axis=2)
+
+
 def torus(columns: int, rows: int, local_ports: int) -> Topology:
     """Return a mesh whose rows and columns are closed to rings; packets go the shorter way round."""
     return _grid(columns, rows, local_ports, wraps=True)

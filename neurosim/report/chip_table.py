@@ -90,7 +90,7 @@ def print_chips(chips: Sequence[Chip], console: Console) -> None:
     columns = [
         Column("chip", [chip.name for chip in chips], left=True),
         Column("title", [chip.title for chip in chips], wrapped=True),
-        Column("cores", [chip.mesh.cores for chip in chips]),
+        Column("cores", [chip.cores for chip in chips]),
         Column("constants", [_counts(counts) for counts in kinds], wrapped=True),
     ]
     print_columns("Chips", columns, console)

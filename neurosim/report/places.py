@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from neurosim.compiler import Program
-from neurosim.engine.topology import EAST, LOCAL, NORTH, SOUTH, WEST, mesh, torus
+from neurosim.engine import chip_topology, link_classes
+from neurosim.engine.topology import EAST, LOCAL, NORTH, SOUTH, WEST
 
 _SIDES = {EAST: "east", WEST: "west", NORTH: "north", SOUTH: "south"}
 
@@ -44,16 +45,17 @@ class LinkPlace:
 
 def tile_place(program: Program, tile: int) -> tuple[int, int]:
     """Return x and y of a tile."""
-    y, x = divmod(tile, program.chip.mesh.columns.value)
+    y, x = divmod(tile, program.chip.columns)
     return x, y
 
 
 def link_places(program: Program) -> Iterator[LinkPlace]:
     """Yield every link between routers, and every output from a router to a core in use."""
-    size, network = program.chip.mesh, program.chip.network
-    per_tile = size.cores_per_tile.value
-    build = torus if size.topology == "torus" else mesh
-    top = build(size.columns.value, size.rows.value, per_tile)
+    chip, network = program.chip, program.chip.network
+    per_tile = chip.mesh.cores_per_tile.value
+    top = chip_topology(chip)
+    classes, _ = link_classes(chip, top)
+    chip_link_ps = 0 if chip.chips is None else chip.chips.interval.value
     slots = {int(slot): core for core, slot in enumerate(program.core_slot)}
     for router in range(top.routers):
         x, y = tile_place(program, router)
@@ -61,7 +63,8 @@ def link_places(program: Program) -> Iterator[LinkPlace]:
             beyond = int(top.next_router[router, port])
             if beyond >= 0:
                 there = tile_place(program, beyond)
-                yield LinkPlace(router, port, x, y, _SIDES[port], *there, None, network.link_interval.value)
+                interval_ps = chip_link_ps if classes[router, port] == 2 else network.link_interval.value
+                yield LinkPlace(router, port, x, y, _SIDES[port], *there, None, interval_ps)
         for local in range(per_tile):
             core = slots.get(router * per_tile + local)
             if core is not None:

@@ -49,13 +49,12 @@ def print_program(program: Program, console: Console) -> None:
     unlimited = [name for name, (_, limit) in program.occupancy().items() if limit is None]
     if unlimited:
         console.print(f"No limit is known for {', '.join(unlimited)}.")
-    mesh = chip.mesh
-    distance = tile_distances(mesh.columns.value, mesh.rows.value, mesh.topology == "torus")
+    distance = tile_distances(chip.columns, chip.rows, chip.mesh.topology == "torus")
     hops = placement_cost(program.traffic, program.core_tile, distance)
     messages = int(program.traffic.sum())
     mean = f", {hops / messages:.2f} a message" if messages else ""
     console.print()
-    cores, tiles = f"{program.cores:,} of {mesh.cores:,} cores", f"{program.tiles:,} of {mesh.tiles:,} tiles"
+    cores, tiles = f"{program.cores:,} of {chip.cores:,} cores", f"{program.tiles:,} of {chip.tiles:,} tiles"
     console.print(f"{cores} in use, on {tiles}")
     console.print(
         f"If every neuron sends once: {counted(messages, 'message')} between cores, "
