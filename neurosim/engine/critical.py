@@ -82,17 +82,15 @@ def sending(trace: PacketTrace, ends: CoreEnds) -> Sending:
     AuditError
         A sweep then ends at another time than in the engine.
     """
-    ready = np.empty_like(trace.work_ps)
-    kernels.send_times(trace.core_first, trace.work_ps, trace.left_ps, ends.inject_queue, ready)
-    senders = np.flatnonzero(np.diff(trace.core_first))
-    last = trace.core_first[senders + 1] - 1
-    found, engine = ready[last] + trace.tail_ps[senders], trace.sweep_end_ps[senders]
-    wrong = np.flatnonzero(found != engine)
-    if wrong.size:
-        core, a, b = int(senders[wrong[0]]), int(found[wrong[0]]), int(engine[wrong[0]])
+    ready, queued = np.empty_like(trace.work_ps), np.empty_like(trace.tail_ps)
+    core = kernels.send_times(
+        trace.core_first, trace.work_ps, trace.left_ps, trace.tail_ps, trace.sweep_end_ps, ends.inject_queue, ready,
+        queued,
+    )  # fmt: skip
+    if core >= 0:
+        a, b = int(ready[trace.core_first[core + 1] - 1] + trace.tail_ps[core]), int(trace.sweep_end_ps[core])
         raise AuditError(f"core {core}: its sweep ends at {b} ps, its packets say {a} ps")
-    waits = np.concatenate(([0], np.cumsum(trace.left_ps - ready)))
-    return Sending(ready, np.diff(waits[trace.core_first]))
+    return Sending(ready, queued)
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,10 @@ def receiving(trace: PacketTrace, core: int, ends: CoreEnds) -> Receiving:
 
 
 class Flights:
-    """Times from injection to arrival in an empty network, taken from the engine itself.
+    """Times from injection to arrival in an empty network.
+
+    A packet of one flit waits for nothing there: the latencies of its way make its time. That of a longer one,
+    whose flits share slots and credits, and of a multicast packet is taken from the engine itself.
 
     Parameters
     ----------
@@ -156,8 +157,18 @@ class Flights:
         tree = -1 if load.multicast is None else int(load.multicast.tree[packet])
         key = (int(trace.source[packet]), int(trace.destination[copy]), int(trace.flits[packet]), tree)
         if key not in self._known:
-            self._known[key] = self._time(load, packet, *key)
+            alone = key[2] == 1 and tree < 0
+            self._known[key] = self._way(*key[:2]) if alone else self._time(load, packet, *key)
         return self._known[key]
+
+    def _way(self, source: int, destination: int) -> int:
+        mesh = self.mesh
+        router, ticks = int(mesh.core_router[source]), mesh.inject_latency
+        while router >= 0:
+            out = int(mesh.way[destination, router])
+            ticks += int(mesh.latency[router, out])
+            router = int(mesh.topology.next_router[router, out])
+        return ticks * self.tick_ps
 
     def _time(self, load: PacketLoad, packet: int, source: int, destination: int, flits: int, tree: int) -> int:
         first = np.zeros_like(load.core_first)
@@ -256,9 +267,11 @@ def check_path(path: IntArray, duration_ps: int) -> None:
     AuditError
         It has a gap, an overlap or an empty span, or begins or ends elsewhere.
     """
-    joints = np.concatenate(([0], path[:, TO_PS]))
-    whole = np.array_equal(joints[:-1], path[:, FROM_PS]) and joints[-1] == duration_ps
-    if not whole or (path[:, TO_PS] <= path[:, FROM_PS]).any():
+    reached, whole = 0, True
+    for _, _, _, since, until in path.tolist():
+        whole = whole and since == reached and until > since
+        reached = until
+    if not whole or reached != duration_ps:
         raise AuditError(f"critical path: its spans do not cover the timestep's {duration_ps} ps: {path.tolist()}")
 
 

@@ -206,6 +206,21 @@ class MeshModel:
         )
         return shortest.bit_length() - 1
 
+    @cached_property
+    def new_ports(self) -> IntArray:
+        """int64: the kernel's rows of all inputs and outputs as a timestep begins."""
+        top = self.topology
+        rows: IntArray = row_kernels.new_ports(
+            top.next_router, top.next_port, self.latency, self.interval, self.credit, self.router_core, top.side,
+            top.dateline, self.channels, self.buffer_flits,
+        )  # fmt: skip
+        return rows
+
+    @cached_property
+    def no_trees(self) -> IntArray:
+        """int64 (1, R): what the kernel is given where no packet is multicast."""
+        return np.zeros((1, self.topology.routers), dtype=np.int64)
+
     def _rows(self, load: PacketLoad) -> tuple[IntArray, IntArray, IntArray]:
         """Return the kernel's rows of packets and of copies, and the multicast trees."""
         count = load.flits.size
@@ -214,7 +229,7 @@ class MeshModel:
         packets[:count, row_kernels.WORK] = load.work
         many = load.multicast
         if many is None:
-            trees = np.zeros((1, self.topology.routers), dtype=np.int64)
+            trees = self.no_trees
             packets[:, row_kernels.COPY] = np.arange(count + 1)
             columns: tuple[IntArray, ...] = (load.destination, load.read, load.accumulate)
         else:
@@ -227,21 +242,28 @@ class MeshModel:
             copies[:, column] = values
         return packets, copies, trees
 
-    def _check(self, load: PacketLoad) -> None:
+    @cached_property
+    def too_large(self) -> str:
+        """What is too large for the kernel whatever the packets, in words; empty where nothing is."""
         width = self.topology.next_router.shape[1]
-        longest = int(load.flits.max()) if load.flits.size else 0
         if width * self.channels > MOST_INPUTS:
-            raise InputError(
-                f"a router has {width} ports with {self.channels} virtual channels; at most {MOST_INPUTS} inputs fit"
-            )
+            return f"a router has {width} ports with {self.channels} virtual channels; at most {MOST_INPUTS} inputs fit"
         need_bytes = 16 * self.topology.routers * width * self.channels * self.buffer_flits
         need_bytes += 16 * self.core_router.size * self.stage_queue
         if need_bytes > MOST_BUFFER_BYTES:
-            raise InputError(
+            return (
                 f"input buffers of {self.buffer_flits} flits and stage queues of {self.stage_queue} messages need "
                 f"{need_bytes / 2**30:.1f} GiB, the limit is {MOST_BUFFER_BYTES / 2**30:.0f} GiB; make them smaller "
                 "(network.buffer, core.axon_in.stage_queue)"
             )
+        return ""
+
+    def _check(self, load: PacketLoad) -> None:
+        if self.too_large:
+            raise InputError(self.too_large)
+        if not (self.patience or self.cut_through) or not load.flits.size:
+            return
+        longest = int(load.flits.max())
         if self.patience and longest > 1:
             raise InputError(
                 f"packets of {longest} flits cannot give up waiting; use packets of one flit or patience 0"
@@ -264,10 +286,7 @@ class MeshModel:
         top = self.topology
         packets, copies, trees = self._rows(load)
         cores = np.zeros((self.core_router.size, row_kernels.CORE_COUNTERS), dtype=np.int64)
-        rows = row_kernels.new_ports(
-            top.next_router, top.next_port, self.latency, self.interval, self.credit, self.router_core, top.side,
-            top.dateline, self.channels, self.buffer_flits,
-        )  # fmt: skip
+        rows = self.new_ports.copy()
         delivered, last = time_kernels.time_step(
             top.next_router, top.next_port, self.way, trees, self.channels, self.cut_through, self.patience,
             self.buffer_flits, self.core_router, self.core_port, self.inject_latency, self.inject_interval,
@@ -283,7 +302,7 @@ class MeshModel:
             cores=cores,
             link_flits=ports[:, :, 0, row_kernels.PASSED].copy(),
             dropped=ports[:, :, 0, row_kernels.DROPPED].copy(),
-            waiting=self._waiting(ports),
+            waiting="" if delivered == len(copies) else self._waiting(ports),
             delivered=int(delivered),
             last=int(last),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numba as nb
+import numpy as np
 
 # Columns of the layer counts; the same numbers as `LayerCount`, as plain integers for the compiler.
 MESSAGES, UPDATES_ACTIVE, UPDATES_INACTIVE, PACKETS, FLITS, HOPS, FLIT_HOPS_X, FLIT_HOPS_Y = (
@@ -28,6 +29,41 @@ def count_rows(neuron, axon_start):
     for m in range(neuron.size):
         rows += axon_start[neuron[m] + 1] - axon_start[neuron[m]]
     return rows
+
+
+@nb.njit(cache=True, nogil=True)
+def layer_sums(values, neuron, layer_start):
+    """Return the sums of `values`, one for each neuron, over the messages of each layer: int64 (layers,)."""
+    sums = np.zeros(layer_start.size - 1, dtype=np.int64)
+    for layer in range(sums.size):
+        for m in range(layer_start[layer], layer_start[layer + 1]):
+            sums[layer] += values[neuron[m]]
+    return sums
+
+
+@nb.njit(cache=True, nogil=True)
+def layer_extremes(value, layer_start):
+    """Return the least and the greatest message of each layer: int64 (layers, 2), 1 for a layer without any."""
+    found = np.ones((layer_start.size - 1, 2), dtype=np.int64)
+    for layer in range(len(found)):
+        first = layer_start[layer]
+        if first < layer_start[layer + 1]:
+            found[layer] = value[first]
+        for m in range(first, layer_start[layer + 1]):
+            found[layer, 0] = min(found[layer, 0], value[m])
+            found[layer, 1] = max(found[layer, 1], value[m])
+    return found
+
+
+@nb.njit(cache=True, nogil=True)
+def class_sums(link_flits, link_class, classes):
+    """Return the flits on the links of each class: int64 (classes,), from two arrays int64 (R, P)."""
+    sums = np.zeros(classes, dtype=np.int64)
+    for r in range(link_flits.shape[0]):
+        for p in range(link_flits.shape[1]):
+            if link_class[r, p] >= 0:
+                sums[link_class[r, p]] += link_flits[r, p]
+    return sums
 
 
 @nb.njit(cache=True, nogil=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler import Program
+from neurosim.engine import packet_kernels
 from neurosim.engine.checkpoint import (
     Arrays,
     Checkpoint,
@@ -105,9 +106,8 @@ def audit_synops(network: Network, activity: StepActivity) -> None:
     AuditError
         They are not.
     """
-    running = np.concatenate(([0], np.cumsum(network.fan_out[0][activity.neuron], dtype=np.int64)))
-    expected = np.diff(running[activity.layer_start])
-    for layer, met, due in zip(network.layers, activity.synops, expected, strict=True):
+    expected = packet_kernels.layer_sums(network.fan_out[0], activity.neuron, activity.layer_start).tolist()
+    for layer, met, due in zip(network.layers, activity.synops.tolist(), expected, strict=True):
         if met != due:
             raise AuditError(
                 f"timestep {activity.timestep}, layer {layer.name}: {met} synops were done, "
@@ -173,8 +173,15 @@ def _timed(
 ) -> Iterator[tuple[StepActivity, Arrays | None, StepTiming, PacketTrace]]:
     """Yield each timestep's activity, timing and packets, in order; timesteps are timed in `threads` threads.
 
-    After each `every` timesteps (0: never) the function's state is yielded too.
+    After each `every` timesteps (0: never) the function's state is yielded too. One thread is this one:
+    handing timesteps to another would cost more than a small one takes.
     """
+    if threads == 1:
+        for activity in function.steps(timesteps):
+            audit_synops(function.network, activity)
+            state = function_state(function) if every and activity.timestep % every == 0 else None
+            yield activity, state, *timer.step(activity)
+        return
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[StepActivity, Arrays | None, Future[tuple[StepTiming, PacketTrace]]]] = deque()
         try:

@@ -205,12 +205,9 @@ class TimeRun:
 
     def _check_width(self, activity: StepActivity) -> None:
         payload = self.program.chip.network.payload.value
-        for i, layer in enumerate(self.program.network.layers):
-            values = activity.value[activity.layer_start[i] : activity.layer_start[i + 1]]
-            if not self.layer_sends[i] or not values.size:
-                continue
-            low, high = int(values.min()), int(values.max())
-            if low == high == 1:  # spikes need no payload
+        extremes = packet_kernels.layer_extremes(activity.value, activity.layer_start).tolist()
+        for layer, sends, (low, high) in zip(self.program.network.layers, self.layer_sends, extremes, strict=True):
+            if not sends or low == high == 1:  # spikes need no payload
                 continue
             if layer.unit.graded and payload and -(1 << (payload - 1)) <= low and high < 1 << (payload - 1):
                 continue
@@ -228,7 +225,7 @@ class TimeRun:
         payload = np.zeros(program.network.size, dtype=np.int64)
         payload[activity.neuron] = activity.value
         rows = packet_kernels.count_rows(activity.neuron, program.axon_start)
-        destination, flits, work, read, accumulate = (np.zeros(rows, dtype=np.int64) for _ in range(5))
+        destination, flits, work, read, accumulate = np.empty((5, rows), dtype=np.int64)
         core_first = np.zeros(program.cores + 1, dtype=np.int64)
         tail_work = np.zeros(program.cores, dtype=np.int64)
         packets = packet_kernels.build_packets(
@@ -278,9 +275,8 @@ class TimeRun:
 
     def _count_synops(self, activity: StepActivity, counts: IntArray) -> None:
         counts[:, LayerCount.SYNOPS] = activity.synops
-        met = self.program.network.fan_out[1][activity.neuron]
-        running = np.concatenate(([0], np.cumsum(met, dtype=np.int64)))
-        counts[:, LayerCount.SYNOPS_NONZERO] = np.diff(running[activity.layer_start])
+        nonzero = self.program.network.fan_out[1]
+        counts[:, LayerCount.SYNOPS_NONZERO] = packet_kernels.layer_sums(nonzero, activity.neuron, activity.layer_start)
 
     def _complete_core_counts(self, core_counts: IntArray, cores: IntArray) -> None:
         core_counts[:, CoreCount.STALL_PS] = cores[:, row_kernels.CORE_STALL]
@@ -317,17 +313,19 @@ def check_delivery(timestep: int, load: PacketLoad, times: PacketTimes, counts: 
             f"timestep {timestep}: {left} of {packets} packets cannot move; in a circle wait {times.waiting}; larger "
             "buffers (network.buffer), more virtual channels or cut-through routing break it"
         )
-    sums = counts.sum(axis=0)
-    for number, (name, count) in enumerate(
+    found = packet_kernels.class_sums(times.link_flits, link_class, 4).tolist()
+    sums = counts.sum(axis=0).tolist()
+    for flits, (name, count) in zip(
+        found,
         (
             ("east-west", LayerCount.FLIT_HOPS_EAST_WEST),
             ("north-south", LayerCount.FLIT_HOPS_NORTH_SOUTH),
             ("chip-to-chip", LayerCount.FLIT_HOPS_CHIPS),
             ("ejected", LayerCount.FLITS),
-        )
+        ),
+        strict=True,
     ):
-        found, expected = int(times.link_flits[link_class == number].sum()), int(sums[count])
-        if found != expected:
+        if flits != sums[count]:
             raise AuditError(
-                f"timestep {timestep}: {found} {name} flits on the links, the packets' routes have {expected}"
+                f"timestep {timestep}: {flits} {name} flits on the links, the packets' routes have {sums[count]}"
             )

@@ -22,8 +22,8 @@ KIND, FROM, TO, SPAN = 0, 1, 2, 3
 
 
 @nb.njit(cache=True, nogil=True)
-def send_times(core_first, work, left, inject_queue, ready):
-    """Fill when the sweep let go of each packet.
+def send_times(core_first, work, left, tail, sweep_end, inject_queue, ready, queued):
+    """Fill when the sweep let go of each packet, and how long packets were in the queue.
 
     Parameters (N packets, C cores; times in any one unit)
     ----------
@@ -31,18 +31,33 @@ def send_times(core_first, work, left, inject_queue, ready):
         int64 (C + 1,): where each core's packets begin.
     work, left
         int64 (N,): work of the sweep before the packet; when its tail left the queue.
+    tail, sweep_end
+        int64 (C,): work of the sweep after a core's last packet; when its sweep ended.
     inject_queue
         Packets that wait at a core before its sweep stalls.
     ready
         int64 (N,), filled: when the packet entered the queue.
+    queued
+        int64 (C,), filled: time from then until the tail leaves, added up over a core's packets.
+
+    Returns
+    -------
+    wrong
+        First core that sends packets whose sweep does not end `tail` after its last one, or -1.
     """
+    wrong = -1
     for c in range(core_first.size - 1):
         before = 0
+        queued[c] = 0
         for p in range(core_first[c], core_first[c + 1]):
             before += work[p]
             if p - inject_queue >= core_first[c]:
                 before = max(before, left[p - inject_queue])
             ready[p] = before
+            queued[c] += left[p] - before
+        if wrong < 0 and core_first[c] < core_first[c + 1] and before + tail[c] != sweep_end[c]:
+            wrong = c
+    return wrong
 
 
 @nb.njit(cache=True, nogil=True)

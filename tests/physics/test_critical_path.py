@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from neurosim.engine.critical import (
 )
 from neurosim.engine.mesh import Multicast, PacketTimes
 from neurosim.engine.row_kernels import CORE_FINISH, CORE_STALL, CORE_SWEEP_END, CORE_WAIT
-from neurosim.engine.topology import EAST, LOCAL, mesh
+from neurosim.engine.topology import EAST, LOCAL, Topology, mesh, torus
 from neurosim.engine.trace import CoreEnds, packet_trace
 from neurosim.errors import AuditError
 
@@ -305,3 +306,24 @@ def test_paths_without_queues(system: tuple[MeshModel, PacketLoad]) -> None:
     for core in range(trace.cores):
         got = receiving(trace, core, ends)
         assert (got.times_ps[:, 1] == got.times_ps[:, 0] + ends.axon_in_ps).all(), "no stage is ever blocked"
+
+
+@pytest.mark.parametrize("build", [mesh, torus])
+def test_a_lone_flit_takes_as_long_as_the_engine_says(build: Callable[[int, int, int], Topology]) -> None:
+    """The sum of the latencies of a way is the engine's own time, for every pair of cores."""
+    top = build(4, 3, 2)
+    rng = np.random.default_rng(5)
+    shape = top.next_router.shape
+    tile, within = np.divmod(np.arange(24), 2)
+    model = MeshModel(
+        topology=top, core_router=tile, core_port=within + LOCAL, latency=rng.integers(3, 90, shape),
+        interval=rng.integers(3, 90, shape), credit=rng.integers(3, 9, shape), buffer_flits=2, inject_latency=13,
+        inject_interval=5, inject_queue=1, eject_slots=1, eject_credit=0, stage_queue=1, axon_in=0, channels=2,
+    )  # fmt: skip
+    flights = Flights(model, TICK_PS)
+    for source in range(24):
+        for to in range(24):
+            sent = load(24, [{"source": source, "to": to}])
+            times = model.time(sent)
+            trace = packet_trace(sent, times, TICK_PS)
+            assert flights.of(sent, trace, 0) == int(times.arrived[0] - times.injected[0]) * TICK_PS
