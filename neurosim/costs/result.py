@@ -139,14 +139,10 @@ class Result:
         return f"<Result {self.network.name} on {self.chip.name}: {self.timesteps} timesteps, {cost}>"
 
     def _audit_energy(self) -> None:
+        # The total adds up terms; the layers' parts are added up apart from it.
         energy = self.energy_run
-        total = energy.total_j.value
-        audit_sum("energy of the run by layer", total, [*energy.layer_dynamic_j.tolist(), energy.static_j.value])
-        audit_sum(
-            "energy of the run by term",
-            total,
-            [*(t.energy_j.value for t in energy.terms), energy.static_j.value],
-        )
+        parts = [*energy.layer_dynamic_j.tolist(), energy.static_j.value]
+        audit_sum("energy of the run by layer", energy.total_j.value, parts)
 
     @property
     def fidelity_error(self) -> tuple[float, float] | None:
@@ -174,6 +170,20 @@ class Result:
         return (
             f"{said}; over {steps} of {self.timesteps} timesteps, timed at cycle level too, their error is "
             f"{error[0]:.2%} on average and {error[1]:.2%} at most"
+        )
+
+    @property
+    def window_note(self) -> str | None:
+        """Sentence on runs too short for a full pipeline; None where all layers were at work at once."""
+        window = self.window
+        if not window.steady or window.full:
+            return None
+        k = window.steps_per_inference
+        needed = -(-(k + self.network.depth_timesteps) // k) * k
+        return (
+            "the run is too short for every layer to work on a steady inference at once: timestep length, latency, "
+            "throughput and static energy include timesteps that fill or empty the pipeline; feed "
+            f"{needed} timesteps or more"
         )
 
     @property

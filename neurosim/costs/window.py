@@ -34,6 +34,8 @@ class Window:
     time_start, time_stop
         Timestep indices over which durations are averaged: every layer works on a steady inference in
         them, or, where a run is too short for that, some layer does.
+    full
+        Whether it is every layer.
     """
 
     steps_per_inference: int
@@ -43,6 +45,7 @@ class Window:
     layer_stop: NDArray[np.int64]
     time_start: int
     time_stop: int
+    full: bool
 
     @property
     def steady(self) -> int:
@@ -73,6 +76,7 @@ def find_window(network: Network, timesteps: int, frames: int, steps_per_inferen
     steady = max(count - 1, 0)
     start = delays + k
     full_start, full_stop = k + depth - 1, count * k
-    if full_start >= full_stop:
+    full = full_start < full_stop
+    if not full:
         full_start, full_stop = k, count * k + depth - 1
-    return Window(k, count, k + depth - 1, start, start + steady * k, full_start, full_stop)
+    return Window(k, count, k + depth - 1, start, start + steady * k, full_start, full_stop, full)

@@ -268,7 +268,7 @@ def run_program(
             "and only with fidelity fast"
         )
     checked = tuple(1 + i * timesteps // check_fidelity for i in range(check_fidelity))
-    exact = TimeRun(program)
+    exact = TimeRun(program) if checked else None
     checked_ps: list[int] = []
     function, totals = FunctionRun(program.network, frames), _Totals(program, timesteps)
     timer = TimeRun(program, fidelity)
@@ -289,7 +289,7 @@ def run_program(
         totals.add(activity, timing)
         if checkpoint is not None and state is not None:
             write_checkpoint(checkpoint.path, digest, state | totals.state(activity.timestep))
-        if activity.timestep in checked:
+        if exact is not None and activity.timestep in checked:
             checked_ps.append(exact.step(activity)[0].duration_ps)
         keeper.add(activity.timestep, timing.duration_ps, timing.path, timing.link_flits, packets)
         if keep_activity:

@@ -130,7 +130,12 @@ def summarise(
         "per_timestep": _per_timestep(result),
         "fidelity": result.counts.fidelity,
         "fidelity_error": _fidelity_error(result),
-        "notes": [*([result.fidelity_note] if result.fidelity_note else []), *notes, *result.notes, *_shortage(result)],
+        "notes": [
+            *(note for note in (result.fidelity_note, result.window_note) if note),
+            *notes,
+            *result.notes,
+            *_shortage(result),
+        ],
         "gaps": list(result.chip.gaps),
         "meanings": dict(MEANINGS),
     }

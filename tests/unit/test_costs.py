@@ -13,7 +13,7 @@ from hwmodels import load_chip
 from neurosim.compiler import MEMORIES, compile_network
 from neurosim.costs import PROVENANCE, Result, find_window
 from neurosim.costs.audit import audit_sum
-from neurosim.engine import CoreCount, LayerCount, RunCounts
+from neurosim.engine import CoreCount, LayerCount, RunCounts, packet_kernels
 from neurosim.engine.run import audit_synops
 from neurosim.engine.timing import TimeRun, check_delivery
 from neurosim.errors import AuditError, DeadlockError, InputError, MessageWidthError
@@ -52,6 +52,34 @@ def test_window_of_held_frames() -> None:
 
 def test_held_frames_of_a_stream_are_no_inferences() -> None:
     assert find_window(chain(3), timesteps=100, frames=5, steps_per_inference=1).inferences == 5
+
+
+def test_a_run_without_a_full_pipeline_says_so() -> None:
+    """Three layers and two frames: the second is steady, but no timestep has all layers at work on one."""
+    short, long = run(frames=2), run(frames=6)
+    assert not short.window.full
+    assert short.window_note is not None
+    assert "feed 4 timesteps or more" in short.window_note
+    assert run(frames=3).window_note is not None
+    assert run(frames=4).window_note is None
+    assert long.window.full
+    assert long.window_note is None
+
+
+def test_columns_of_the_kernels_are_those_of_the_names() -> None:
+    names = {
+        "MESSAGES": "MESSAGES", "UPDATES_ACTIVE": "UPDATES_ACTIVE", "UPDATES_INACTIVE": "UPDATES_INACTIVE",
+        "PACKETS": "PACKETS", "FLITS": "FLITS", "HOPS": "HOPS", "FLIT_HOPS_X": "FLIT_HOPS_EAST_WEST",
+        "FLIT_HOPS_Y": "FLIT_HOPS_NORTH_SOUTH", "CHARGED": "CHARGED_DENSE", "SYNAPSE_WORDS": "SYNAPSE_WORDS",
+        "STATE_READ": "STATE_WORDS_READ", "STATE_WRITTEN": "STATE_WORDS_WRITTEN", "LARGEST": "LARGEST_MESSAGE",
+        "FLIT_HOPS_CHIPS": "FLIT_HOPS_CHIPS",
+    }  # fmt: skip
+    for plain, name in names.items():
+        assert getattr(packet_kernels, plain) == LayerCount[name], plain
+    cores = {"PACKETS_OUT": "PACKETS_OUT", "PACKETS_IN": "PACKETS_IN", "SYNOPS_CHARGED": "SYNOPS_CHARGED"}
+    cores |= {"SWEEP": "SWEEP_PS", "READ": "SYNAPSE_READ_PS", "ACCUMULATE": "ACCUMULATE_PS"}
+    for plain, name in cores.items():
+        assert getattr(packet_kernels, plain) == CoreCount[name], plain
 
 
 def test_no_steady_inference_gives_no_number() -> None:
