@@ -63,6 +63,7 @@ class Mesh(Model):
 class Chips(Model):
     """Several chips side by side, whose meshes join to one; the links between them have costs of their own."""
 
+    topology: Literal["mesh", "triangular_torus"] | None = None
     columns: PositiveCount
     rows: PositiveCount
     latency: PositiveTime
@@ -71,11 +72,16 @@ class Chips(Model):
 
 
 class Memory(Model):
-    """One memory of a core; an access moves one word through one port."""
+    """One memory of a core; an access moves one word through one port.
+
+    Without `banks` there is one. With `shared` it is one memory for all cores of a tile.
+    """
 
     word: PositiveSize
     size: PositiveSize | None = None
     ports: PositiveCount
+    banks: PositiveCount | None = None
+    shared: Literal["tile"] | None = None
     read_latency: Time
     read_interval: PositiveTime
     write_latency: Time
@@ -125,9 +131,9 @@ class Encodings(Model):
 
 
 class Neuron(Model):
-    """The neuron stage: one sweep over all neurons in every timestep."""
+    """The neuron stage: a sweep over all neurons in every timestep, or over those that got input or were active."""
 
-    sweep: Literal["all"]
+    sweep: Literal["all", "touched"]
     state: Size | None = None
     update_active_time: Time
     update_inactive_time: Time
@@ -154,9 +160,34 @@ class AxonIn(Model):
     stage_queue: PositiveCount
 
 
-class Core(Model):
-    """One core: capacities, memories, and the cost of each stage."""
+class Processor(Model):
+    """What a processor does in software; its times are taken from the core's one CPU.
 
+    `packet_time` is the interrupt that takes one packet, before all else. `row_setup_time` finds a packet's row and
+    starts its transfer from the synapse memory, `row_time` begins the work on a row that has come; both go before
+    the timer's work, the sweep, which begins with `timer_time`. `buffer` packets can wait for their row, more are
+    lost.
+    """
+
+    packet_time: Time
+    row_setup_time: Time
+    row_time: Time
+    timer_time: Time
+    buffer: PositiveCount
+
+
+class Core(Model):
+    """One core: capacities, memories, and the cost of each stage.
+
+    Without `kind` it is a pipeline, without `phases` its sweep and its messages overlap, without `lanes` its
+    accumulate stage takes one synapse at a time, without `shared_port` every stage has a port of its own.
+    """
+
+    kind: Literal["pipeline", "processor", "crossbar"] | None = None
+    phases: Literal["overlap", "strict"] | None = None
+    lanes: PositiveCount | None = None
+    shared_port: tuple[Literal["sweep", "synapse_read", "accumulate"], ...] | None = None
+    processor: Processor | None = None
     neurons: PositiveCount
     neurons_usable: PositiveCount | None = None
     conv_patch: Literal["columns_power_of_two", "any"]
@@ -174,6 +205,23 @@ class Core(Model):
     axon_in: AxonIn
 
     @model_validator(mode="after")
+    def _kinds(self) -> Core:
+        if (self.kind == "processor") != (self.processor is not None):
+            raise ValueError('kind "processor" and the table processor belong together; give both or neither')
+        if self.kind == "processor":
+            for key in ("phases", "shared_port", "lanes"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} is for cores with stages of their own; a processor does one at a time")
+        if self.shared_port is not None and len(set(self.shared_port)) < 2:
+            raise ValueError("shared_port names fewer than two stages; name those that share it, or leave it out")
+        shared = [name for name in Memories.model_fields if getattr(self.memories, name).shared]
+        if shared and (self.kind != "processor" or shared != ["synapse"]):
+            raise ValueError(
+                f"memories {', '.join(shared)}: only the synapse memory of processor cores can be shared by a tile"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _capacities(self) -> Core:
         if self.neurons_usable is not None and self.neurons_usable.value > self.neurons.value:
             usable = self.neurons_usable.value
@@ -185,6 +233,40 @@ class Core(Model):
                 if size is not None and size.value > pool.value:
                     need = f"memories.{name}.size {size.text}"
                     raise ValueError(f"{need} is more than memory_pool.size {pool.text}; lower it")
+        return self
+
+
+class RoutingTables(Model):
+    """Tables that route by a packet's key, and so let it branch.
+
+    An entry holds a key, a mask and the outputs. With `default_routing` a packet that no entry knows goes straight
+    on, and needs none where it does so.
+    """
+
+    entries: PositiveCount
+    default_routing: StrictBool
+
+
+class Blocked(Model):
+    """What a router does with a packet whose output stays blocked.
+
+    After `wait` it tries the way round by the two links beside the blocked one, if there is an `emergency` route,
+    for `emergency_wait`. Then the packet is dropped. With `reinjection` it is sent again, one every such time, as
+    long as no more than `reinjection_queue` wait.
+    """
+
+    wait: PositiveTime
+    emergency: StrictBool
+    emergency_wait: PositiveTime | None = None
+    reinjection: PositiveTime | None = None
+    reinjection_queue: PositiveCount | None = None
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Blocked:
+        if self.emergency != (self.emergency_wait is not None):
+            raise ValueError("emergency true and emergency_wait belong together; give both or neither")
+        if (self.reinjection is None) != (self.reinjection_queue is None):
+            raise ValueError("reinjection and reinjection_queue belong together; give both or neither")
         return self
 
 
@@ -201,6 +283,8 @@ class Network(Model):
     buffer: PositiveCount
     switching: Literal["wormhole", "cut_through"] | None = None
     virtual_channels: PositiveCount | None = None
+    tables: RoutingTables | None = None
+    blocked: Blocked | None = None
     latency_injection: PositiveTime
     latency_ejection: PositiveTime
     latency_east_west: PositiveTime
@@ -212,6 +296,15 @@ class Network(Model):
     energy_east_west: Energy
     energy_north_south: Energy
 
+    @model_validator(mode="after")
+    def _packets_that_give_up(self) -> Network:
+        if self.blocked is not None and self.header.value + self.payload.value > self.flit.value:
+            raise ValueError(
+                f"blocked: only packets of one flit can give up waiting; a header of {self.header.text} and a payload "
+                f"of {self.payload.text} need more than a flit of {self.flit.text}; widen flit or leave blocked out"
+            )
+        return self
+
 
 class BarrierPoint(Model):
     """The time of the barrier when this many tiles take part."""
@@ -221,14 +314,30 @@ class BarrierPoint(Model):
 
 
 class Sync(Model):
-    """How a timestep ends."""
+    """How a timestep ends.
 
-    kind: Literal["barrier"]
-    barrier: tuple[BarrierPoint, ...]
+    ``barrier``: when all work is done and the barrier has passed. ``tick``: with a tick that all cores share and
+    that waits for work that is late. ``timer``: every core has a timer that does not wait; what is late is an
+    overrun. ``none``: there are no timesteps, a unit updates at each arrival.
+    """
+
+    kind: Literal["barrier", "tick", "timer", "none"]
+    period: PositiveTime | None = None
+    barrier: tuple[BarrierPoint, ...] | None = None
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> Sync:
+        if (self.kind in ("tick", "timer")) != (self.period is not None):
+            raise ValueError(f'kind "{self.kind}": period is for kinds tick and timer, and must be there for them')
+        if (self.kind == "barrier") != (self.barrier is not None):
+            raise ValueError(f'kind "{self.kind}": barrier is for kind barrier, and must be there for it')
+        return self
 
     @field_validator("barrier")
     @classmethod
-    def _ascending(cls, points: tuple[BarrierPoint, ...]) -> tuple[BarrierPoint, ...]:
+    def _ascending(cls, points: tuple[BarrierPoint, ...] | None) -> tuple[BarrierPoint, ...] | None:
+        if points is None:
+            return None
         if not points:
             raise ValueError("is empty; give at least one point")
         tiles = [point.tiles for point in points]
@@ -276,6 +385,11 @@ class Chip(Model):
         return self.chips.columns.value * self.chips.rows.value if self.chips else 1
 
     @property
+    def hexagonal(self) -> bool:
+        """Whether the chips are joined by six links each."""
+        return self.chips is not None and self.chips.topology == "triangular_torus"
+
+    @property
     def tiles(self) -> int:
         """Number of tiles, over all chips."""
         return self.columns * self.rows
@@ -289,6 +403,12 @@ class Chip(Model):
     def _chips_join_meshes(self) -> Chip:
         if self.chips is not None and self.mesh.topology != "mesh":
             raise ValueError("chips join meshes only; set mesh.topology to mesh or leave the table chips out")
+        if self.hexagonal and self.mesh.tiles != 1:
+            raise ValueError(
+                "chips.topology is triangular_torus: each chip has one router; set mesh columns and rows to 1"
+            )
+        if self.network.blocked is not None and self.network.blocked.emergency and not self.hexagonal:
+            raise ValueError("network.blocked.emergency: only chips on a triangular_torus have links for a way round")
         if self.cores > CORES_LIMIT:
             raise ValueError(f"{self.cores} cores on all chips are more than the limit of {CORES_LIMIT}; use fewer")
         return self
@@ -296,11 +416,23 @@ class Chip(Model):
     @model_validator(mode="after")
     def _rings_have_channels(self) -> Chip:
         channels = self.network.virtual_channels
-        if self.mesh.topology == "torus" and (channels is None or channels.value < 2):
+        rings = self.mesh.topology == "torus" or self.hexagonal
+        if rings and self.network.blocked is None and (channels is None or channels.value < 2):
             raise ValueError(
-                "mesh.topology is torus with fewer than 2 network.virtual_channels: its rings can deadlock; "
-                "give network.virtual_channels a value of 2"
+                "a torus with fewer than 2 network.virtual_channels: its rings can deadlock; "
+                "give network.virtual_channels a value of 2, or network.blocked so that packets give up"
             )
+        if self.network.blocked is not None and channels is not None and channels.value > 1:
+            raise ValueError("network.blocked is for one virtual channel; leave network.virtual_channels out")
+        return self
+
+    @model_validator(mode="after")
+    def _time_fits_cores(self) -> Chip:
+        kind = self.core.kind or "pipeline"
+        if (self.sync.kind == "timer") and kind != "processor":
+            raise ValueError('sync.kind "timer" needs core.kind "processor": only their late work is carried on')
+        if self.sync.kind == "none" and kind != "pipeline":
+            raise ValueError('sync.kind "none" needs cores of kind "pipeline"')
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -329,7 +461,8 @@ class Chip(Model):
     def barrier_ps(self, tiles: int) -> int:
         """Return the time of the barrier over `tiles` tiles, in ps.
 
-        Linear between the points of ``sync.barrier``, rounded down, and flat outside them.
+        Linear between the points of ``sync.barrier``, rounded down, and flat outside them; 0 where timesteps end
+        without a barrier.
 
         Raises
         ------
@@ -339,6 +472,8 @@ class Chip(Model):
         if tiles < 1:
             raise ValueError(f"a barrier over {tiles} tiles; at least one takes part")
         points = self.sync.barrier
+        if not points:
+            return 0
         after = bisect_right([point.tiles for point in points], tiles)
         if after == 0:
             return points[0].time.value

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler import MEMORIES, Program
+from neurosim.compiler.topology import chip_topology, link_classes
 from neurosim.costs.audit import audit_counts, audit_sum
 from neurosim.costs.energy import ZERO, EnergyTerm, Interval, dynamic_terms, provenance, static_term
 from neurosim.costs.window import Window, find_window
-from neurosim.engine import LayerCount, RunCounts, chip_topology, link_classes
+from neurosim.engine import LayerCount, RunCounts
 from neurosim.errors import InputError
 
 IntArray = NDArray[np.int64]

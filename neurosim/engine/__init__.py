@@ -6,7 +6,7 @@ from neurosim.engine.critical import RESOURCES, Resource, binding
 from neurosim.engine.function import FunctionRun, StepActivity
 from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes
 from neurosim.engine.run import RunCounts, run_program
-from neurosim.engine.timing import StepTiming, TimeRun, chip_topology, link_classes
+from neurosim.engine.timing import StepTiming, TimeRun
 from neurosim.engine.trace import PacketTrace, StepTrace, TraceWindow
 
 __all__ = [
@@ -27,7 +27,5 @@ __all__ = [
     "TimeRun",
     "TraceWindow",
     "binding",
-    "chip_topology",
-    "link_classes",
     "run_program",
 ]

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosim.compiler.topology import Topology
 from neurosim.engine import fast_kernels, row_kernels, time_kernels
-from neurosim.engine.topology import Topology
 from neurosim.errors import InputError
 
 IntArray = NDArray[np.int64]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from hwmodels import Chip
 from neurosim.compiler import Program
 from neurosim.compiler.memory import state_words
-from neurosim.engine import packet_kernels, row_kernels, topology
+from neurosim.compiler.topology import chip_topology, link_classes
+from neurosim.engine import packet_kernels, row_kernels
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, CoreCount, LayerCount
 from neurosim.engine.critical import Flights, critical_path, sending
 from neurosim.engine.function import StepActivity
@@ -80,12 +81,6 @@ def chip_delays_ps(chip: Chip) -> dict[str, int]:
     }
 
 
-def chip_topology(chip: Chip) -> topology.Topology:
-    """Return the routers and links of a chip, or of chips joined to one mesh."""
-    build = topology.torus if chip.mesh.topology == "torus" else topology.mesh
-    return build(chip.columns, chip.rows, chip.mesh.cores_per_tile.value)
-
-
 def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) -> MeshModel:
     """Return the mesh of a chip.
 
@@ -102,18 +97,17 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
     top = chip_topology(chip)
     channels = chip.network.virtual_channels
     latency = np.full(top.next_router.shape, ticks["eject"], dtype=np.int64)
-    latency[:, [topology.EAST, topology.WEST]] = ticks["east_west"]
-    latency[:, [topology.NORTH, topology.SOUTH]] = ticks["north_south"]
     interval = np.full(top.next_router.shape, ticks["local"], dtype=np.int64)
-    interval[:, : topology.LOCAL] = ticks["link"]
-    if chip.chips is not None:
-        crosses, _ = topology.chip_crossings(top, chip.columns, chip.mesh.columns.value, chip.mesh.rows.value)
-        latency[crosses > 0], interval[crosses > 0] = ticks["chip"], ticks["chip_link"]
+    classes, _ = link_classes(chip, top)
+    for number, (name, slot) in enumerate((("east_west", "link"), ("north_south", "link"), ("chip", "chip_link"))):
+        links = classes == number
+        if links.any():
+            latency[links], interval[links] = ticks[name], ticks[slot]
     tile, within = np.divmod(core_slot.astype(np.int64), per_tile)
     return MeshModel(
         topology=top,
         core_router=tile,
-        core_port=within + topology.LOCAL,
+        core_port=within + top.links,
         latency=latency,
         interval=interval,
         credit=np.full(top.next_router.shape, ticks["credit"], dtype=np.int64),
@@ -130,25 +124,33 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
     )
 
 
-def link_classes(chip: Chip, top: topology.Topology) -> tuple[IntArray, IntArray]:
-    """Return the class of every output, and the links of each class between two routers.
+def _check_supported(chip: Chip) -> None:
+    """Check that every rule of the chip is one that is timed.
 
-    Classes: 0 east-west, 1 north-south, 2 from chip to chip, 3 to a core.
-
-    Returns
-    -------
-    int64 (R, P) and int64 (3, R, R).
+    Raises
+    ------
+    InputError
+        It is not.
     """
-    classes = np.full(top.next_router.shape, 3, dtype=np.int64)
-    classes[:, : topology.LOCAL] = top.side[: topology.LOCAL]
-    hops = np.zeros((3, top.routers, top.routers), dtype=np.int64)
-    hops[:2] = top.hops.transpose(2, 0, 1)
-    if chip.chips is not None:
-        crosses, between = topology.chip_crossings(top, chip.columns, chip.mesh.columns.value, chip.mesh.rows.value)
-        classes[crosses > 0] = 2
-        hops[:2] -= between.transpose(2, 0, 1)
-        hops[2] = between.sum(axis=2)
-    return classes, hops
+    core, found = chip.core, []
+    if core.kind not in (None, "pipeline"):
+        found.append(f'core.kind "{core.kind}"')
+    if core.phases == "strict":
+        found.append('core.phases "strict"')
+    if core.shared_port is not None:
+        found.append("core.shared_port")
+    if core.lanes is not None:
+        found.append("core.lanes")
+    if core.neuron.sweep != "all":
+        found.append(f'core.neuron.sweep "{core.neuron.sweep}"')
+    if chip.network.tables is not None:
+        found.append("network.tables")
+    if chip.network.blocked is not None:
+        found.append("network.blocked")
+    if chip.sync.kind != "barrier":
+        found.append(f'sync.kind "{chip.sync.kind}"')
+    if found:
+        raise InputError(f"{chip.name}: {', '.join(found)}: not timed by this version; choose a chip without")
 
 
 class TimeRun:
@@ -179,6 +181,7 @@ class TimeRun:
             )
         self.program, self.fidelity = program, fidelity
         chip, network = program.chip, program.network
+        _check_supported(chip)
         delays = chip_delays_ps(chip)
         self.tick_ps = gcd(*delays.values())
         self.ticks = {name: value // self.tick_ps for name, value in delays.items()}

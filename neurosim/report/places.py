@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from neurosim.compiler import Program
-from neurosim.engine import chip_topology, link_classes
-from neurosim.engine.topology import EAST, LOCAL, NORTH, SOUTH, WEST
-
-_SIDES = {EAST: "east", WEST: "west", NORTH: "north", SOUTH: "south"}
+from neurosim.compiler.topology import chip_topology, link_classes
 
 
 @dataclass(frozen=True)
@@ -59,14 +56,14 @@ def link_places(program: Program) -> Iterator[LinkPlace]:
     slots = {int(slot): core for core, slot in enumerate(program.core_slot)}
     for router in range(top.routers):
         x, y = tile_place(program, router)
-        for port in range(LOCAL):
+        for port in range(top.links):
             beyond = int(top.next_router[router, port])
             if beyond >= 0:
                 there = tile_place(program, beyond)
                 interval_ps = chip_link_ps if classes[router, port] == 2 else network.link_interval.value
-                yield LinkPlace(router, port, x, y, _SIDES[port], *there, None, interval_ps)
+                yield LinkPlace(router, port, x, y, top.link_names[port], *there, None, interval_ps)
         for local in range(per_tile):
             core = slots.get(router * per_tile + local)
             if core is not None:
                 interval_ps = network.local_interval.value
-                yield LinkPlace(router, LOCAL + local, x, y, f"core_{local}", x, y, core, interval_ps)
+                yield LinkPlace(router, top.links + local, x, y, f"core_{local}", x, y, core, interval_ps)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurosim.compiler.topology import LOCAL, mesh
 from neurosim.engine import MeshModel, PacketLoad
-from neurosim.engine.topology import LOCAL, mesh
 
 FILES = [
     "mesh16x16_flits1_buffer8_uniform_0.1",

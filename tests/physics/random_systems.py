@@ -9,9 +9,9 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosim.compiler.topology import Topology, mesh, torus, triangular_torus
 from neurosim.engine import MeshModel, PacketLoad
 from neurosim.engine.mesh import Multicast
-from neurosim.engine.topology import Topology, mesh, torus, triangular_torus
 
 IntArray = NDArray[np.int64]
 

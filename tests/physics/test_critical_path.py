@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neurosim.compiler.topology import EAST, LOCAL, Topology, mesh, torus
 from neurosim.engine import MeshModel, PacketLoad, PacketTrace
 from neurosim.engine.critical import (
     Flights,
@@ -24,7 +25,6 @@ from neurosim.engine.critical import (
 )
 from neurosim.engine.mesh import Multicast, PacketTimes
 from neurosim.engine.row_kernels import CORE_FINISH, CORE_STALL, CORE_SWEEP_END, CORE_WAIT
-from neurosim.engine.topology import EAST, LOCAL, Topology, mesh, torus
 from neurosim.engine.trace import CoreEnds, packet_trace
 from neurosim.errors import AuditError
 

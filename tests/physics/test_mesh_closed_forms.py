@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from hwmodels import load_chip
+from neurosim.compiler.topology import LOCAL, mesh
 from neurosim.engine import MeshModel, PacketLoad
 from neurosim.engine.timing import chip_delays_ps, mesh_model
-from neurosim.engine.topology import LOCAL, mesh
 
 
 def chip_mesh(name: str) -> tuple[MeshModel, dict[str, int]]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from plain_stepper import step_through
 from random_systems import random_system
 
+from neurosim.compiler.topology import EAST, LOCAL, NORTH, SOUTH, WEST, mesh
 from neurosim.engine import MeshModel, PacketLoad, PacketTimes, row_kernels
-from neurosim.engine.topology import EAST, LOCAL, NORTH, SOUTH, WEST, mesh
 
 IntArray = NDArray[np.int64]
 SYSTEMS = 300

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from neurosim.compiler.topology import Topology, mesh, torus, triangular_torus
 from neurosim.engine import MeshModel, PacketLoad
 from neurosim.engine.mesh import Multicast
-from neurosim.engine.topology import Topology, mesh, torus, triangular_torus
 from neurosim.errors import InputError
 
 INJECT, EJECT = 13, 17

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwmodels import Chip
+
 IntArray = NDArray[np.int64]
 
 EAST, WEST, NORTH, SOUTH = range(4)
@@ -15,7 +17,15 @@ LOCAL = 4
 """First local port of a mesh or torus."""
 
 TRIANGULAR_STEPS = ((1, 0), (1, 1), (0, 1), (-1, 0), (-1, -1), (0, -1))
-"""Links of a triangular torus as (dx, dy), in the order of SpiNNaker's six: E, NE, N, W, SW, S."""
+"""Links of a triangular torus as (dx, dy), in the order of SpiNNaker's six: E, NE, N, W, SW, S.
+
+Each is the sum of the two beside it in the ring of six, so that two links lead round a blocked one.
+"""
+
+_LINK_NAMES = {
+    4: ("east", "west", "north", "south"),
+    6: ("east", "north-east", "north", "west", "south-west", "south"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,11 @@ class Topology:
     def routers(self) -> int:
         """Number of routers."""
         return len(self.route)
+
+    @property
+    def link_names(self) -> tuple[str, ...]:
+        """Directions of the links, in the order of their ports."""
+        return _LINK_NAMES[self.links]
 
     @property
     def rings(self) -> bool:
@@ -150,9 +165,11 @@ def triangular_torus(columns: int, rows: int, local_ports: int) -> Topology:
     dateline = np.zeros((routers, links + local_ports), dtype=np.int64)
     for out, (step_x, step_y) in enumerate(TRIANGULAR_STEPS):
         to_x, to_y = x + step_x, y + step_y
-        next_router[:, out] = to_y % rows * columns + to_x % columns
+        to = to_y % rows * columns + to_x % columns
+        next_router[:, out] = np.where(to == np.arange(routers), -1, to)
         next_port[:, out] = (out + 3) % links
-        dateline[:, out] = (to_x < 0) | (to_x >= columns) | (to_y < 0) | (to_y >= rows)
+        beyond = (to_x < 0) | (to_x >= columns) | (to_y < 0) | (to_y >= rows)
+        dateline[:, out] = beyond & (next_router[:, out] >= 0)
     best = np.full((routers, routers), np.iinfo(np.int64).max)
     route = np.full((routers, routers), links, dtype=np.int64)
     base_x, base_y = (x[None] - x[:, None]) % columns, (y[None] - y[:, None]) % rows
@@ -172,3 +189,34 @@ def triangular_torus(columns: int, rows: int, local_ports: int) -> Topology:
     side = np.array([0, 2, 1, 0, 2, 1] + [-1] * local_ports, dtype=np.int64)
     hops = _follow_routes(route, next_router, side, links, 3)
     return Topology(links, next_router, next_port, route, side, dateline, hops)
+
+
+def chip_topology(chip: Chip) -> Topology:
+    """Return the routers and links of a chip, or of chips joined to one mesh."""
+    build = triangular_torus if chip.hexagonal else torus if chip.mesh.topology == "torus" else mesh
+    return build(chip.columns, chip.rows, chip.mesh.cores_per_tile.value)
+
+
+def link_classes(chip: Chip, top: Topology) -> tuple[IntArray, IntArray]:
+    """Return the class of every output, and the links of each class between two routers.
+
+    Classes: 0 east-west, 1 north-south, 2 from chip to chip, 3 to a core.
+
+    Returns
+    -------
+    int64 (R, P) and int64 (3, R, R).
+    """
+    classes = np.full(top.next_router.shape, 3, dtype=np.int64)
+    hops = np.zeros((3, top.routers, top.routers), dtype=np.int64)
+    if chip.hexagonal:
+        classes[:, : top.links] = 2
+        hops[2] = top.hops.sum(axis=2)
+        return classes, hops
+    classes[:, : top.links] = top.side[: top.links]
+    hops[:2] = top.hops.transpose(2, 0, 1)
+    if chip.chips is not None:
+        crosses, between = chip_crossings(top, chip.columns, chip.mesh.columns.value, chip.mesh.rows.value)
+        classes[crosses > 0] = 2
+        hops[:2] -= between.transpose(2, 0, 1)
+        hops[2] = between.sum(axis=2)
+    return classes, hops
