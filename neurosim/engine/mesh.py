@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler.topology import Topology
-from neurosim.engine import fast_kernels, row_kernels, time_kernels
+from neurosim.engine import fast_kernels, processor_kernels, row_kernels, time_kernels
 from neurosim.errors import InputError
 
 IntArray = NDArray[np.int64]
@@ -68,6 +68,9 @@ class PacketLoad:
         int64 (N,): ticks that the packet takes at the synapse memory and the accumulators.
     multicast
         Where packets go that have several destinations; then destination, read and accumulate are not used.
+    release
+        int64 (N,), for processors only: time before which the sweep does not begin to work for a packet. A
+        packet of no flits is work without a packet, and ends each sweep in place of `tail_work`.
     """
 
     core_first: IntArray
@@ -78,6 +81,14 @@ class PacketLoad:
     read: IntArray
     accumulate: IntArray
     multicast: Multicast | None = None
+    release: IntArray | None = None
+
+    @property
+    def copies(self) -> int:
+        """Number of messages that should reach a core."""
+        if self.multicast is not None:
+            return self.multicast.core.size
+        return self.flits.size if self.release is None else int(np.count_nonzero(self.flits))
 
 
 @dataclass(frozen=True)
@@ -95,8 +106,16 @@ class PacketTimes:
         ticks.
     link_flits
         int64 (R, P): flits that left by each output.
-    dropped
-        int64 (R, P): copies that gave up waiting for each output.
+    dropped, detours
+        int64 (R, P): copies that gave up waiting for each output, and that left by it on a way round.
+    reinjected
+        int64 (R,): flits that were sent again.
+    lost
+        Messages that found no place in a processor's buffer.
+    ready
+        int64 (N,): the packet entered its queue, or its sweep ended; processors only, otherwise -1.
+    stages
+        int64 (M, STAGES) of each copy at its processor; see `processor_kernels`. Without rows otherwise.
     waiting
         The circle of inputs that wait for each other, or the chain up to what they wait for, in words;
         empty where everything moved.
@@ -112,9 +131,34 @@ class PacketTimes:
     cores: IntArray
     link_flits: IntArray
     dropped: IntArray
+    detours: IntArray
+    reinjected: IntArray
+    lost: int
+    ready: IntArray
+    stages: IntArray
     waiting: str
     delivered: int
     last: int
+
+
+@dataclass(frozen=True)
+class Processors:
+    """What the CPU of a processor core does besides the sweep; see docs/decisions/0004-processor-cores.md.
+
+    Attributes
+    ----------
+    packet, set_up
+        Ticks of the interrupt that takes a packet, and of finding its row and starting the transfer.
+    memory_latency
+        Ticks from the end of a transfer to the row's being there.
+    buffer
+        Messages that wait for their row; more are lost.
+    """
+
+    packet: int
+    set_up: int
+    memory_latency: int
+    buffer: int
 
 
 @dataclass(frozen=True)
@@ -155,6 +199,16 @@ class MeshModel:
     patience
         Ticks after which a flit at the head of an input gives up the outputs that it waits for; 0 for
         never. Only packets of one flit can give up.
+    detour_wait
+        Ticks for which a flit then looks for a way round by two other links before it gives up; six links only.
+    reinject_wait, reinject_slots
+        What gives up is sent again after so many ticks, as long as so many slots have room; the last local port
+        of every router is for this and has no core. 0 for never.
+    strict
+        Whether a core takes no message before its sweep is done.
+    processors
+        What the CPUs of processor cores do; None for cores whose stages are servers of their own. Then `read` of
+        a packet is the time that it holds the tile's memory, `accumulate` the work on its row.
     wheel_slots
         Slots of the timing wheel.
     """
@@ -176,6 +230,11 @@ class MeshModel:
     channels: int = 1
     cut_through: bool = False
     patience: int = 0
+    detour_wait: int = 0
+    reinject_wait: int = 0
+    reinject_slots: int = 0
+    strict: bool = False
+    processors: Processors | None = None
     wheel_slots: int = WHEEL_SLOTS
 
     @cached_property
@@ -207,14 +266,38 @@ class MeshModel:
         return shortest.bit_length() - 1
 
     @cached_property
-    def new_ports(self) -> IntArray:
-        """int64: the kernel's rows of all inputs and outputs as a timestep begins."""
+    def new_ports(self) -> tuple[IntArray, int]:
+        """int64: the kernel's rows of all inputs and outputs as a timestep begins; and the size of their slots."""
         top = self.topology
-        rows: IntArray = row_kernels.new_ports(
+        rows, places = row_kernels.new_ports(
             top.next_router, top.next_port, self.latency, self.interval, self.credit, self.router_core, top.side,
-            top.dateline, self.channels, self.buffer_flits,
+            top.dateline, self.channels, self.buffer_flits, self.reinject_slots,
         )  # fmt: skip
-        return rows
+        return rows, int(places)
+
+    @cached_property
+    def _extras(self) -> IntArray | None:
+        """What the kernel is told of channels, switching, giving up and phases; None where there is nothing to tell."""
+        told = (
+            self.channels, self.cut_through, self.patience, self.detour_wait, self.reinject_wait, self.reinject_slots,
+            self.strict,
+        )  # fmt: skip
+        plain = told == (1, False, 0, 0, 0, 0, False) and self.processors is None
+        return None if plain else np.array(told, dtype=np.int64)
+
+    @cached_property
+    def _habits(self) -> IntArray | None:
+        """What the kernel is told of processors."""
+        cpu = self.processors
+        told = None if cpu is None else (cpu.packet, cpu.set_up, cpu.memory_latency, cpu.buffer)
+        return None if told is None else np.array(told, dtype=np.int64)
+
+    @cached_property
+    def tile_cores(self) -> tuple[IntArray, IntArray]:
+        """int64 (R + 1,) and (C,): where each router's cores begin, and the cores of each router, ascending."""
+        order = np.argsort(self.core_router, kind="stable").astype(np.int64)
+        first = np.searchsorted(self.core_router[order], np.arange(self.topology.routers + 1)).astype(np.int64)
+        return first, order
 
     @cached_property
     def no_trees(self) -> IntArray:
@@ -227,6 +310,8 @@ class MeshModel:
         packets = np.full((count + 1, row_kernels.PACKET), -1, dtype=np.int64)
         packets[:count, row_kernels.FLITS] = load.flits
         packets[:count, row_kernels.WORK] = load.work
+        if load.release is not None:
+            packets[:count, row_kernels.RELEASE] = load.release
         many = load.multicast
         if many is None:
             trees = self.no_trees
@@ -261,6 +346,8 @@ class MeshModel:
     def _check(self, load: PacketLoad) -> None:
         if self.too_large:
             raise InputError(self.too_large)
+        if (load.release is not None) != (self.processors is not None):
+            raise InputError("times of release are for processors, and they need them")
         if not (self.patience or self.cut_through) or not load.flits.size:
             return
         longest = int(load.flits.max())
@@ -286,13 +373,15 @@ class MeshModel:
         top = self.topology
         packets, copies, trees = self._rows(load)
         cores = np.zeros((self.core_router.size, row_kernels.CORE_COUNTERS), dtype=np.int64)
-        rows = self.new_ports.copy()
-        delivered, last = time_kernels.time_step(
-            top.next_router, top.next_port, self.way, trees, self.channels, self.cut_through, self.patience,
-            self.buffer_flits, self.core_router, self.core_port, self.inject_latency, self.inject_interval,
-            self.eject_slots, self.eject_credit, self.inject_queue, self.stage_queue, self.axon_in,
-            self.wheel_slots, self.wheel_shift, load.core_first, load.tail_work, rows, packets.reshape(-1),
-            copies.reshape(-1), cores,
+        rows, places = self.new_ports
+        rows = rows.copy()
+        stages = np.full((len(copies) if self.processors else 0, processor_kernels.STAGES), -1, dtype=np.int64)
+        delivered, last, lost = time_kernels.time_step(
+            top.next_router, top.next_port, self.way, trees, self._extras, self.buffer_flits, self.core_router,
+            self.core_port, self.inject_latency, self.inject_interval, self.eject_slots, self.eject_credit,
+            self.inject_queue, self.stage_queue, self.axon_in, self._habits, *self.tile_cores, self.wheel_slots,
+            self.wheel_shift, load.core_first, load.tail_work, places, rows, packets.reshape(-1), copies.reshape(-1),
+            stages.reshape(-1), cores,
         )  # fmt: skip
         ports = rows.reshape(*top.next_router.shape, self.channels, row_kernels.PORT)
         return PacketTimes(
@@ -302,7 +391,12 @@ class MeshModel:
             cores=cores,
             link_flits=ports[:, :, 0, row_kernels.PASSED].copy(),
             dropped=ports[:, :, 0, row_kernels.DROPPED].copy(),
-            waiting="" if delivered == len(copies) else self._waiting(ports),
+            detours=ports[:, :, 0, row_kernels.DETOURS].copy(),
+            reinjected=ports[:, :, 0, row_kernels.REINJECTED].sum(axis=1),
+            lost=int(lost),
+            ready=packets[:-1, row_kernels.READY_AT],
+            stages=stages,
+            waiting="" if delivered == load.copies else self._waiting(ports),
             delivered=int(delivered),
             last=int(last),
         )
@@ -331,6 +425,11 @@ class MeshModel:
             cores=cores,
             link_flits=link_flits,
             dropped=np.zeros_like(link_flits),
+            detours=np.zeros_like(link_flits),
+            reinjected=np.zeros(top.routers, dtype=np.int64),
+            lost=0,
+            ready=packets[:-1, row_kernels.READY_AT],
+            stages=np.zeros((0, processor_kernels.STAGES), dtype=np.int64),
             waiting="",
             delivered=int(delivered),
             last=int(last),

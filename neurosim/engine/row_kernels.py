@@ -27,8 +27,8 @@ OUTPUT_FREE, POINTER, LOCKED, LEADS, LATENCY, SPACE, EJECTS, PASSED, DATELINE, D
     18,
     19,
 )
-SINCE = 20
-PORT = 21
+SINCE, DETOURS, REINJECTED, LAST_SLOT = 20, 21, 22, 23
+PORT = 24
 
 # A core: its sending side, then its receiving side.
 SENDING, SENT_FLITS, READY, SOURCE_FREE, LEFT_FIRST, LEFT_LAST, LEFT_NEXT, LAST_PACKET = 0, 1, 2, 3, 4, 5, 6, 7
@@ -36,10 +36,17 @@ EJECT_FIRST, EJECT_LAST, EJECT_NEXT, AXON_LEFT, READ_LEFT, FINISH, RING, RING_NE
 CORE = 16
 
 # A packet; TREE is -1 for a unicast packet, whose only copy says where it goes.
-FLITS, WORK, TREE, COPY, INJECTED, LEFT = 0, 1, 2, 3, 4, 5
-PACKET = 6
+# READY_AT (when it entered the injection queue) and RELEASE (before which the sweep does not begin on it) are for
+# processors, whose rows of no flits are work of the sweep without a packet.
+FLITS, WORK, TREE, COPY, INJECTED, LEFT, READY_AT, RELEASE = 0, 1, 2, 3, 4, 5, 6, 7
+PACKET = 8
 
-# A copy of a packet, one for each core that gets it.
+# A flit is one number: its packet, the outputs that it takes at the next router if they are not those of the
+# packet, and whether it is a tail.
+PACKET_SHIFT = 32
+OUTPUTS = (1 << 31) - 1
+
+# A copy of a packet, one for each core that gets it, in the order of cores.
 TO_CORE, READ, ACCUMULATE, ARRIVED = 0, 1, 2, 3
 COPIES = 4
 
@@ -56,6 +63,29 @@ def wanted_outputs(packet, router, packets, copies, way, trees):
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
+def head_wants(flit, router, packets, copies, way, trees):
+    """Return the outputs that a flit wants as it becomes the first of its FIFO, a bit each."""
+    wanted = (flit >> 1) & OUTPUTS
+    if wanted == 0:
+        wanted = wanted_outputs(flit >> PACKET_SHIFT, router, packets, copies, way, trees)
+    return wanted
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def copy_at(packet, core, packets, copies):
+    """Return where in `copies` the row of a packet's copy for `core` begins."""
+    low = packets[packet * PACKET + COPY]
+    high = packets[(packet + 1) * PACKET + COPY] - 1
+    while low < high:
+        middle = (low + high) >> 1
+        if copies[middle * COPIES + TO_CORE] < core:
+            low = middle + 1
+        else:
+            high = middle
+    return low * COPIES
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
 def inject(core, slot, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings, counters):
     """Put the next flit of `core` into an empty slot of its router, stamped with the time it is there."""
     at = core * CORE
@@ -67,7 +97,7 @@ def inject(core, slot, port, inject_latency, inject_interval, cores, packets, po
     cores[at + SENT_FLITS] += 1
     tail = cores[at + SENT_FLITS] == packets[row + FLITS]
     fifo[slot] = when + inject_latency
-    fifo[slot + 1] = 2 * packet + tail
+    fifo[slot + 1] = (packet << PACKET_SHIFT) | np.int64(tail)
     ports[port + COUNT] += 1
     cores[at + SOURCE_FREE] = when + inject_interval
     if tail:
@@ -115,9 +145,25 @@ def receive(core, arrival, copy, t_axon, stage_queue, cores, copies, rings, coun
 
 
 @nb.njit(cache=True, nogil=True)
-def new_ports(next_router, next_port, latency, interval, credit, router_core, side, dateline, channels, buffer_flits):
-    """Return the rows of all inputs and outputs; see the columns above and `time_kernels.time_step`."""
+def new_ports(
+    next_router,
+    next_port,
+    latency,
+    interval,
+    credit,
+    router_core,
+    side,
+    dateline,
+    channels,
+    buffer_flits,
+    reinject_slots,
+):
+    """Return the rows of all inputs and outputs; see the columns above and `time_kernels.time_step`.
+
+    Where there are `reinject_slots`, the last port of a router is its reinjection queue.
+    """
     routers, width = next_router.shape
+    places = np.int64(0)
     ports = np.zeros(routers * width * channels * PORT, dtype=np.int64)
     for r in range(routers):
         for p in range(width):
@@ -127,7 +173,10 @@ def new_ports(next_router, next_port, latency, interval, credit, router_core, si
                 ports[at + UPSTREAM] = -1
                 ports[at + FEEDER] = -1
                 ports[at + LOCKED] = -1
-                ports[at + FIFO] = number * buffer_flits * 2
+                slots = reinject_slots if reinject_slots > 0 and p == width - 1 else buffer_flits
+                ports[at + FIFO] = places
+                ports[at + LAST_SLOT] = 2 * slots
+                places += 2 * slots
                 ports[at + RETURN] = credit[r, p]
             at = (r * width + p) * channels * PORT
             ports[at + SIDE] = side[p]
@@ -144,7 +193,7 @@ def new_ports(next_router, next_port, latency, interval, credit, router_core, si
                 ports[(r * width + p) * channels * PORT + LEADS] = to
                 for v in range(channels):
                     ports[to + v * PORT + UPSTREAM] = r
-    return ports
+    return ports, places
 
 
 @nb.njit(cache=True, nogil=True)
