@@ -72,7 +72,7 @@ class Chips(Model):
 
 
 class Memory(Model):
-    """One memory of a core; an access moves one word through one port.
+    """One memory of a core; an access moves one word through one port of one bank.
 
     Without `banks` there is one. With `shared` it is one memory for all cores of a tile.
     """
@@ -86,6 +86,16 @@ class Memory(Model):
     read_interval: PositiveTime
     write_latency: Time
     write_interval: Time
+
+    @property
+    def bank_count(self) -> int:
+        """Number of banks."""
+        return 1 if self.banks is None else self.banks.value
+
+    @property
+    def width(self) -> int:
+        """Accesses at one time, over all banks."""
+        return self.bank_count * self.ports.value
 
 
 class Memories(Model):
@@ -181,6 +191,7 @@ class Core(Model):
 
     Without `kind` it is a pipeline, without `phases` its sweep and its messages overlap, without `lanes` its
     accumulate stage takes one synapse at a time, without `shared_port` every stage has a port of its own.
+    A crossbar keeps what arrives until the sweep, which does each neuron's synapses as it visits it.
     """
 
     kind: Literal["pipeline", "processor", "crossbar"] | None = None
@@ -209,9 +220,13 @@ class Core(Model):
         if (self.kind == "processor") != (self.processor is not None):
             raise ValueError('kind "processor" and the table processor belong together; give both or neither')
         if self.kind == "processor":
+            if self.axon_in.time.value:
+                raise ValueError("axon_in.time is for pipelines; a processor takes processor.packet_time, so set it to 0")
             for key in ("phases", "shared_port", "lanes"):
                 if getattr(self, key) is not None:
                     raise ValueError(f"{key} is for cores with stages of their own; a processor does one at a time")
+        if self.kind == "crossbar":
+            self._check_crossbar()
         if self.shared_port is not None and len(set(self.shared_port)) < 2:
             raise ValueError("shared_port names fewer than two stages; name those that share it, or leave it out")
         shared = [name for name in Memories.model_fields if getattr(self.memories, name).shared]
@@ -220,6 +235,19 @@ class Core(Model):
                 f"memories {', '.join(shared)}: only the synapse memory of processor cores can be shared by a tile"
             )
         return self
+
+    def _check_crossbar(self) -> None:
+        for key in ("shared_port", "lanes"):
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key}: a crossbar has no stages that read or add up messages; leave {key} out")
+        if self.neuron.sweep != "all":
+            raise ValueError('neuron.sweep: a crossbar visits every neuron with its row; set it to "all"')
+        ways = [getattr(self.encodings, name) for name in Encodings.model_fields]
+        if len({(way.synops, way.synop_time.value) for way in ways}) > 1:
+            raise ValueError(
+                "encodings: a crossbar stores all synapses in one way; give dense, sparse and conv the same synops "
+                "and synop_time"
+            )
 
     @model_validator(mode="after")
     def _capacities(self) -> Core:

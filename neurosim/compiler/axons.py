@@ -19,12 +19,12 @@ class AxonTable:
 
     Attributes
     ----------
-    start, core, encoding, synops, synops_nonzero, words
+    start, core, encoding, synops, synops_nonzero, words, conflicts
         As `Program.axon_start`, `axon_core` and so on.
     in_entries, out_entries
         int64 (C,): entries of each core's axon-in and axon-out tables.
-    message_start
-        int64 (n + 1,): as `start`, counting rows of one neuron to one core once.
+    packets
+        int64 (n,): packets that each neuron sends, each found by an entry of the axon-out table.
     traffic
         int64 (C, C): messages from core to core if every neuron sends once.
     """
@@ -35,9 +35,10 @@ class AxonTable:
     synops: NDArray[np.int32]
     synops_nonzero: NDArray[np.int32]
     words: NDArray[np.int32]
+    conflicts: NDArray[np.int32] | None
     in_entries: NDArray[np.int64]
     out_entries: NDArray[np.int64]
-    message_start: NDArray[np.int64]
+    packets: NDArray[np.int64]
     traffic: NDArray[np.int64]
 
 
@@ -55,6 +56,8 @@ def build_axon_table(
     slices: Sequence[CoreSlice],
     stores: Sequence[SynapseStore],
     neuron_core: NDArray[np.int32],
+    routed: bool = False,
+    lanes: bool = False,
 ) -> AxonTable:
     """Build the table without listing a convolution's synapses.
 
@@ -68,6 +71,10 @@ def build_axon_table(
         One a connection of the network.
     neuron_core
         int32 (n,): core of each neuron.
+    routed
+        Whether routing tables copy a neuron's packet on its way; else it sends one to each destination core.
+    lanes
+        Whether the chip's cores take several synapses at a time, so that conflicts are counted.
     """
     cores = len(slices)
     columns: list[tuple[NDArray[np.int64], ...]] = []
@@ -86,11 +93,12 @@ def build_axon_table(
                 in_entries[core] += kept.axon_in_entries
             same = np.full(sources.size, core)
             kind = np.full(sources.size, int(kept.encoding))
-            columns.append((sources, same, kind, kept.fan_out.structural, kept.fan_out.nonzero, kept.words_read))
+            costs = (kept.fan_out.structural, kept.fan_out.nonzero, kept.words_read)
+            columns.append((sources, same, kind, *costs, *([store.conflicts(part)] if lanes else [])))
     if not columns:
-        columns.append(tuple(np.zeros(0, dtype=np.int64) for _ in range(6)))
-    source, core_column, kind_column, synops, nonzero, words = (
-        np.concatenate([c[i] for c in columns]) for i in range(6)
+        columns.append(tuple(np.zeros(0, dtype=np.int64) for _ in range(7 if lanes else 6)))
+    source, core_column, kind_column, synops, nonzero, words, *conflicts = (
+        np.concatenate(column) for column in zip(*columns, strict=True)
     )
     order = np.argsort(source * cores + core_column, kind="stable")
     source, core_column = source[order], core_column[order]
@@ -101,6 +109,9 @@ def build_axon_table(
     sender = neuron_core[source[first]].astype(np.int64)
     pairs = np.bincount(sender * cores + core_column[first], minlength=cores * cores)
     traffic = pairs.reshape(cores, cores).astype(np.int64)
+    packets = np.diff(np.concatenate(([0], np.cumsum(first, dtype=np.int64)))[start])
+    if routed:
+        packets = np.minimum(packets, 1)
     return AxonTable(
         start,
         core_column.astype(np.int32),
@@ -108,8 +119,9 @@ def build_axon_table(
         synops[order].astype(np.int32),
         nonzero[order].astype(np.int32),
         words[order].astype(np.int32),
+        conflicts[0][order].astype(np.int32) if conflicts else None,
         in_entries,
-        traffic.sum(axis=1),
-        np.concatenate(([0], np.cumsum(first, dtype=np.int64)))[start],
+        np.bincount(neuron_core, weights=packets, minlength=cores).astype(np.int64),
+        packets,
         traffic,
     )

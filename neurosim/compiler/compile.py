@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from hwmodels import Chip
 from neurosim.compiler.axons import AxonTable, build_axon_table
 from neurosim.compiler.encoding import SynapseStore
-from neurosim.compiler.memory import CoreNeed, core_need, shortages
+from neurosim.compiler.memory import CoreNeed, core_need, shortages, tile_shortages
 from neurosim.compiler.partition import fewest_cores, splits
 from neurosim.compiler.placement import place
-from neurosim.compiler.program import CoreSlice, Program
+from neurosim.compiler.program import CoreSlice, Program, own_memories
+from neurosim.compiler.routes import build_routes
 from neurosim.errors import CapacityError, InputError, MessageWidthError, join_errors
 from neurosim.network import Layer, Network
 
@@ -35,7 +36,7 @@ class _LayerSplit:
     def _fewest_for_synapses(self) -> int:
         """Return how many cores a vector's synapses need at least: spares attempts with fewer."""
         core = self.chip.core
-        pool = None if core.memory_pool is None else core.memory_pool.size
+        pool = None if core.memory_pool is None or "synapse" not in own_memories(self.chip) else core.memory_pool.size
         sizes = (("core.memories.synapse.size", core.memories.synapse.size), ("core.memory_pool.size", pool))
         limits = [(int(size.value), key) for key, size in sizes if size is not None]
         least_bits = sum(store.least_bits for store in self.stores)
@@ -66,7 +67,7 @@ class _LayerSplit:
         why
             What the present way exceeds.
         fan_out
-            int64 (n,): destination cores of each neuron of the layer, as the other layers are cut now;
+            int64 (n,): packets that each neuron of the layer sends, as the other layers are cut now;
             None where they are not cut yet.
         """
         self.why = why or self.why
@@ -167,7 +168,8 @@ def compile_network(network: Network, chip: Chip, seed: int = 0) -> Program:
     Raises
     ------
     CapacityError
-        A layer, memory, table, delay or weight exceeds a limit of the chip, or there are too few cores.
+        A layer, memory, table, delay or weight exceeds a limit of the chip, or there are too few cores. Routing
+        tables and memories that a tile shares are held against their limits after placement.
     MessageWidthError
         A layer sends values and the chip carries none.
     ModelError
@@ -191,7 +193,9 @@ def compile_network(network: Network, chip: Chip, seed: int = 0) -> Program:
         order, start = _neuron_order(network, slices)
         neuron_core = np.empty(network.size, dtype=np.int32)
         neuron_core[order] = np.repeat(np.arange(len(slices), dtype=np.int32), np.diff(start))
-        table = build_axon_table(network, slices, stores, neuron_core)
+        table = build_axon_table(
+            network, slices, stores, neuron_core, chip.network.tables is not None, chip.core.lanes is not None
+        )
         needs = [
             core_need(
                 part,
@@ -211,10 +215,9 @@ def compile_network(network: Network, chip: Chip, seed: int = 0) -> Program:
                 tight.setdefault(part.layer, found)
         if not tight:
             break
-        destinations = np.diff(table.message_start)
         for number, why in tight.items():
             first, last = network.offsets[number], network.offsets[number + 1]
-            ways[number].refine(why, destinations[first:last])
+            ways[number].refine(why, table.packets[first:last])
     return _program(network, chip, seed, slices, order, start, table, needs)
 
 
@@ -228,12 +231,20 @@ def _program(
     table: AxonTable,
     needs: Sequence[CoreNeed],
 ) -> Program:
+    core_slot = place(table.traffic, chip, seed)
+    memory_bits = np.array([need.bits for need in needs], dtype=np.int64)
+    tiles = core_slot.astype(np.int64) // chip.mesh.cores_per_tile.value
+    if errors := list(tile_shortages(memory_bits, tiles, chip)):
+        raise CapacityError(join_errors(network.name, errors))
+    routes = None
+    if chip.network.tables is not None:
+        routes = build_routes(chip, core_slot, table.traffic, int(np.diff(start).max()))
     return Program(
         network=network,
         chip=chip,
         seed=seed,
         slices=tuple(slices),
-        core_slot=place(table.traffic, chip, seed),
+        core_slot=core_slot,
         neuron_order=order,
         core_start=start,
         axon_start=table.start,
@@ -242,9 +253,11 @@ def _program(
         axon_synops=table.synops,
         axon_synops_nonzero=table.synops_nonzero,
         axon_words=table.words,
-        memory_bits=np.array([need.bits for need in needs], dtype=np.int64),
+        axon_conflicts=table.conflicts,
+        memory_bits=memory_bits,
         memory_words=np.array([need.words for need in needs], dtype=np.int64),
         axon_in_entries=table.in_entries,
         axon_out_entries=table.out_entries,
         traffic=table.traffic,
+        routes=routes,
     )

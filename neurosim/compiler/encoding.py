@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hwmodels import Chip
 from hwmodels.schema import Encoding as EncodingCosts
+from neurosim.compiler.lanes import Lanes, row_conflicts
 from neurosim.compiler.program import Box, CoreSlice, Encoding
 from neurosim.errors import CapacityError, ModelError
 from neurosim.network import Connection, Conv2d, Dense, FanOut, Layer, Pool2d, Sparse, Transform
@@ -133,11 +134,13 @@ class SynapseStore:
         if problem := shape_problem(self.transform, layer):
             raise ModelError(f"{connection.label}: {problem}")
         self.encodings = chip.core.encodings
+        self.lanes = Lanes.of(chip)
         self.word_bits = int(chip.core.memories.synapse.word.value)
         self.synapse_bits = weight_bits(self.transform.weights, chip, connection.label)
         if connection.delay is not None and connection.delay.kind == "synapse":
             self.synapse_bits += connection.delay.longest.bit_length()
         self._stored: dict[Box, StoredSynapses] = {}
+        self._conflicts: dict[Box, NDArray[np.int64]] = {}
 
     @property
     def least_bits(self) -> int:
@@ -151,6 +154,28 @@ class SynapseStore:
         if part.box not in self._stored:
             self._stored[part.box] = self._store(part)
         return self._stored[part.box]
+
+    def stores_zeros(self, part: CoreSlice) -> bool:
+        """Return whether a core that holds `part` stores synapses of weight zero, and takes time for them."""
+        encoding = self.store(part).encoding
+        if encoding is Encoding.SPARSE:  # nothing is listed but what is not zero
+            return False
+        costs = self.encodings.dense if encoding is Encoding.DENSE else self.encodings.conv
+        return costs.synops == "structural"
+
+    def conflicts(self, part: CoreSlice) -> NDArray[np.int64]:
+        """Return the conflicts of a message of each source that a core holding `part` has synapses for.
+
+        int64 (m,), in the order of `store(part).fan_out.sources`; all 0 where the chip's cores have no lanes.
+        """
+        if part.box not in self._conflicts:
+            sources = self.store(part).fan_out.sources
+            self._conflicts[part.box] = (
+                np.zeros(sources.size, dtype=np.int64)
+                if self.lanes is None
+                else row_conflicts(self.transform, self.layer, part, sources, self.stores_zeros(part), self.lanes)
+            )
+        return self._conflicts[part.box]
 
     def _store(self, part: CoreSlice) -> StoredSynapses:
         fan_out = fan_out_of(self.transform, self.layer, part)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hwmodels import Chip
 from neurosim.compiler.encoding import SynapseStore
-from neurosim.compiler.program import MEMORIES, CoreSlice
+from neurosim.compiler.program import MEMORIES, CoreSlice, own_memories
 from neurosim.network import Layer
 
 ACCUMULATOR_BITS = 24
@@ -100,13 +103,48 @@ def shortages(
             yield (
                 f"core.memories.{name}.size: needs {words} words ({bits / 8192:.1f} KiB), the limit is {limit} words"
             )
-    if core.memory_pool is not None and sum(need.bits) > core.memory_pool.size.value:
-        parts = ", ".join(f"{n} {b / 8192:.1f}" for n, b in zip(MEMORIES, need.bits, strict=True))
+    own_bits = {n: b for n, b in zip(MEMORIES, need.bits, strict=True) if n in own_memories(chip)}
+    if core.memory_pool is not None and sum(own_bits.values()) > core.memory_pool.size.value:
+        parts = ", ".join(f"{n} {b / 8192:.1f}" for n, b in own_bits.items())
         yield (
-            f"core.memory_pool.size: needs {sum(need.bits)} bits (in KiB: {parts}), "
+            f"core.memory_pool.size: needs {sum(own_bits.values())} bits (in KiB: {parts}), "
             f"the limit is {core.memory_pool.size.value} bits"
         )
     for table, entries in (("axon_in_entries", axon_in_entries), ("axon_out_entries", axon_out_entries)):
         limit_entries = getattr(core, table)
         if limit_entries is not None and entries > limit_entries.value:
             yield f"core.{table}: needs {entries} entries, the limit is {limit_entries.value}"
+
+
+def tile_shortages(memory_bits: NDArray[np.int64], core_tile: NDArray[np.int64], chip: Chip) -> Iterator[str]:
+    """Yield a sentence for each memory that a tile's cores share and together exceed, on the tile that does so most.
+
+    Parameters
+    ----------
+    memory_bits
+        int64 (C, 5): what each core needs of each of `MEMORIES`.
+    core_tile
+        int64 (C,): tile of each core.
+    chip
+        Gives the limits.
+    """
+    for place, name in enumerate(MEMORIES):
+        memory = getattr(chip.core.memories, name)
+        if memory.shared is None or memory.size is None:
+            continue
+        need = np.zeros(chip.tiles, dtype=np.int64)
+        np.add.at(need, core_tile, memory_bits[:, place])
+        exceeded = np.flatnonzero(need > memory.size.value)
+        if not exceeded.size:
+            continue
+        worst = int(need.argmax())
+        y, x = divmod(worst, chip.columns)
+        more = f" (and {exceeded.size - 1} more tiles too many)" if exceeded.size > 1 else ""
+        word = memory.word.value
+        used = np.count_nonzero(core_tile == worst)
+        yield (
+            f"tile ({x}, {y}): its {used} cores in use need {need[worst] // word} words "
+            f"({need[worst] / 8192:.1f} KiB) of {name} memory together{more}, the limit is {memory.size.value // word} "
+            f"words (core.memories.{name}.size, shared by the tile); use fewer cores a tile (mesh.cores_per_tile), "
+            "make the network smaller, or raise the limit with --set"
+        )

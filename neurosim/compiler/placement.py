@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels import Chip
+from neurosim.compiler.topology import chip_topology
 
 FIRST_TEMPERATURE = 0.05
 LAST_TEMPERATURE = 1e-4
@@ -48,6 +49,14 @@ def tile_distances(columns: int, rows: int, wraps: bool = False) -> NDArray[np.i
     return hops
 
 
+def chip_distances(chip: Chip) -> NDArray[np.int64]:
+    """Return the hops between every two tiles of a chip, or of chips joined, int64 (tiles, tiles)."""
+    if chip.hexagonal:
+        hops: NDArray[np.int64] = chip_topology(chip).hops.sum(axis=2)
+        return hops
+    return tile_distances(chip.columns, chip.rows, chip.mesh.topology == "torus")
+
+
 def placement_cost(traffic: NDArray[np.int64], slots: NDArray[np.int64], distance: NDArray[np.int64]) -> int:
     """Return hops x messages of a placement; `distance` is between physical cores."""
     return int((traffic * distance[np.ix_(slots, slots)]).sum())
@@ -69,11 +78,10 @@ def place(traffic: NDArray[np.int64], chip: Chip, seed: int) -> NDArray[np.int32
     -------
     int32 (C,): physical core of each core.
     """
-    mesh = chip.mesh
-    per_tile = int(mesh.cores_per_tile.value)
+    per_tile = int(chip.mesh.cores_per_tile.value)
     order = _core_order(chip)
     cores = len(traffic)
-    tile_distance = tile_distances(chip.columns, chip.rows, mesh.topology == "torus")
+    tile_distance = chip_distances(chip)
     # Free places at the end of the snake beyond twice the need are never worth a visit.
     places = order[: min(order.size, max(2 * cores, 2 * per_tile))]
     distance = tile_distance[np.ix_(places // per_tile, places // per_tile)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels import Chip
+from neurosim.compiler.routes import Routes
 from neurosim.network import Network
 
 Box = tuple[tuple[int, int], ...]
@@ -26,6 +27,11 @@ class Encoding(IntEnum):
 
 MEMORIES = ("synapse", "neuron_state", "accumulator", "axon_in", "axon_out")
 """Memories of a core, in the order of every array with a memory axis."""
+
+
+def own_memories(chip: Chip) -> tuple[str, ...]:
+    """Return the memories that each core has for itself: all but those that a tile shares."""
+    return tuple(name for name in MEMORIES if getattr(chip.core.memories, name).shared is None)
 
 
 @dataclass(frozen=True)
@@ -90,12 +96,17 @@ class Program:
         int32 (rows,): synapses that the message meets there, and those of non-zero weight.
     axon_words
         int32 (rows,): words of synapse memory read there.
+    axon_conflicts
+        int32 (rows,): turns that the groups of synapses there must wait for a bank of the accumulators
+        (`neurosim.compiler.lanes`); None where the chip's cores take one synapse at a time.
     memory_bits, memory_words
         int64 (C, 5): what each core needs of each of `MEMORIES`.
     axon_in_entries, axon_out_entries
         int64 (C,): table entries that each core needs.
     traffic
         int64 (C, C): messages from core to core if every neuron sends once.
+    routes
+        Trees and routing tables; None where the chip has no tables, and each message goes to one core.
     """
 
     network: Network
@@ -116,6 +127,8 @@ class Program:
     axon_in_entries: NDArray[np.int64]
     axon_out_entries: NDArray[np.int64]
     traffic: NDArray[np.int64]
+    axon_conflicts: NDArray[np.int32] | None = field(default=None, kw_only=True)
+    routes: Routes | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         return f"<Program {self.network.name} on {self.chip.name}: {self.cores} cores, {self.axon_core.size} axon rows>"
@@ -140,13 +153,21 @@ class Program:
         """int64 (C,): layer of each core."""
         return np.array([part.layer for part in self.slices], dtype=np.int64)
 
+    @cached_property
+    def axon_charged(self) -> NDArray[np.int32]:
+        """int32 (rows,): synops of each row that take time and energy, by the rule of its encoding."""
+        kinds = self.chip.core.encodings
+        structural = np.array([kind.synops == "structural" for kind in (kinds.dense, kinds.sparse, kinds.conv)])
+        return np.where(structural[self.axon_encoding], self.axon_synops, self.axon_synops_nonzero)
+
     def occupancy(self) -> dict[str, tuple[NDArray[np.int64], int | None]]:
         """Return, for each resource of a core, what each core uses and the limit.
 
         Returns
         -------
         Per resource name, int64 (C,) and the limit (None where none is published): ``neurons`` in
-        slots, each of `MEMORIES` and ``memory_pool`` in bits, the axon tables in entries.
+        slots, each of `MEMORIES` and ``memory_pool`` in bits, the axon tables in entries. The limit of a
+        memory that a tile shares is that of the whole; the pool does not count it.
         """
         core = self.chip.core
         usable = core.neurons_usable or core.neurons
@@ -156,7 +177,8 @@ class Program:
             size = getattr(core.memories, name).size
             out[name] = (self.memory_bits[:, i], None if size is None else int(size.value))
         pool = core.memory_pool
-        out["memory_pool"] = (self.memory_bits.sum(axis=1), None if pool is None else int(pool.size.value))
+        own = [name in own_memories(self.chip) for name in MEMORIES]
+        out["memory_pool"] = (self.memory_bits[:, own].sum(axis=1), None if pool is None else int(pool.size.value))
         for name, used in (
             ("axon_in_entries", self.axon_in_entries),
             ("axon_out_entries", self.axon_out_entries),

@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 from neurosim.compiler.axons import source_neurons
 from neurosim.compiler.encoding import fan_out_of, shape_problem
+from neurosim.compiler.lanes import Lanes
+from neurosim.compiler.memory import tile_shortages
 from neurosim.compiler.program import MEMORIES, CoreSlice, Encoding, Program
+from neurosim.compiler.program_fields import first_wrong as _first
+from neurosim.compiler.route_checks import check_routes
 
 LARGEST = 1 << 40
 """Largest number of words, bits, entries or slots of a core: sums over all cores stay within 64 bits."""
@@ -18,7 +22,8 @@ LARGEST = 1 << 40
 def check_program(program: Program) -> list[str]:
     """Return a sentence for everything in `program` that does not fit; arrays have their proper shapes.
 
-    What the axon table says is held against the network only once the table and the slices are sound.
+    What the axon table says is held against the network only once the table and the slices are sound, and the
+    routes against the table only once that is.
     """
     errors = [
         *_shapes(program),
@@ -29,13 +34,8 @@ def check_program(program: Program) -> list[str]:
         *_axon_rows(program),
         *_limits(program),
     ]
-    return errors or [*_fan_out(program), *_traffic(program)]
-
-
-def _first(wrong: NDArray[np.bool_]) -> tuple[int, str]:
-    """Return where `wrong` first holds, and words for how many more there are."""
-    places = np.flatnonzero(wrong)
-    return int(places[0]), f" (and {places.size - 1} more like it)" if places.size > 1 else ""
+    errors = errors or [*_conflicts(program), *_fan_out(program), *_traffic(program), *_tiles(program)]
+    return errors or list(check_routes(program))
 
 
 def _shapes(program: Program) -> Iterator[str]:
@@ -197,6 +197,21 @@ def _axon_rows(program: Program) -> Iterator[str]:
             yield f"axons/core falls from row {row} to row {row + 1} within neuron {neuron}{more}; sort it"
 
 
+def _conflicts(program: Program) -> Iterator[str]:
+    """Hold the conflicts of each list against the fewest and the most that so many synapses can have."""
+    lanes = Lanes.of(program.chip)
+    if lanes is None or program.axon_conflicts is None:
+        return
+    least, most = lanes.bounds(program.axon_charged)
+    wrong = (program.axon_conflicts < least) | (program.axon_conflicts > most)
+    if wrong.any():
+        row, more = _first(wrong)
+        yield (
+            f"axons/conflicts[{row}] is {program.axon_conflicts[row]}{more}; {program.axon_charged[row]} synapses, "
+            f"{lanes.lanes} at a time, meet {least[row]} to {most[row]}"
+        )
+
+
 def _limits(program: Program) -> Iterator[str]:
     chip, network = program.chip, program.network
     for name, (used, limit) in program.occupancy().items():
@@ -212,6 +227,10 @@ def _limits(program: Program) -> Iterator[str]:
                 f"{connection.label}: a delay of {connection.longest_delay} timesteps; {chip.name} holds at "
                 f"most {longest} (core.max_delay)"
             )
+
+
+def _tiles(program: Program) -> Iterator[str]:
+    yield from tile_shortages(program.memory_bits, program.core_tile, program.chip)
 
 
 def _sums(keys: NDArray[np.int64], *values: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:

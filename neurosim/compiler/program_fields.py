@@ -64,6 +64,12 @@ def narrowest(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.int64)
 
 
+def first_wrong(wrong: NDArray[np.bool_]) -> tuple[int, str]:
+    """Return where `wrong` first holds, and words for how many more there are."""
+    places = np.flatnonzero(wrong)
+    return int(places[0]), f" (and {places.size - 1} more like it)" if places.size > 1 else ""
+
+
 def error_lines(error: NeurosimError) -> list[str]:
     """Return what `join_errors` made one message of: a line each, with the place before it."""
     place, _, listed = str(error).partition("\n  - ")

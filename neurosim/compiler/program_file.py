@@ -18,12 +18,14 @@ from neurosim.compiler.program import MEMORIES, CoreSlice, Program
 from neurosim.compiler.program_checks import check_program
 from neurosim.compiler.program_fields import Fields, error_lines, put_array, put_number, put_text
 from neurosim.compiler.program_network import read_network, write_network
+from neurosim.compiler.program_routes import read_routes, write_routes
+from neurosim.compiler.routes import Routes
 from neurosim.errors import ChipError, InputError, join_errors, suggest
 from neurosim.files import atomic_path
 from neurosim.network import Network
 
 SCHEMA = "neurosim.program/1"
-GROUPS = ("network", "chip", "cores", "neurons", "axons", "traffic")
+GROUPS = ("network", "chip", "cores", "neurons", "axons", "traffic", "routes")
 AXON_COLUMNS: dict[str, type[np.integer[Any]]] = {
     "core": np.int32,
     "encoding": np.int8,
@@ -31,6 +33,8 @@ AXON_COLUMNS: dict[str, type[np.integer[Any]]] = {
     "synops_nonzero": np.int32,
     "words": np.int32,
 }
+LANES_COLUMN = "conflicts"
+"""Column of the axon table that programs have for chips whose cores take several synapses at a time."""
 LIBRARY_VERSIONS = ("v110", "v110")
 """Bounds of the HDF5 format written: the same bytes under newer libraries, and checksums on metadata."""
 
@@ -77,7 +81,11 @@ def _write(file: h5py.File, program: Program) -> None:
     put_array(axons, "start", program.axon_start)
     for name in AXON_COLUMNS:
         put_array(axons, name, getattr(program, f"axon_{name}"))
+    if program.axon_conflicts is not None:
+        put_array(axons, LANES_COLUMN, program.axon_conflicts)
     put_array(file, "traffic", program.traffic)
+    if program.routes is not None:
+        write_routes(file.create_group("routes"), program.routes)
 
 
 def _three_ranges(part: CoreSlice) -> tuple[tuple[int, int], ...]:
@@ -133,9 +141,10 @@ def _read(root: Fields) -> Program | None:
     arrays = {
         **_read_cores(root, count),
         **_read_neurons(root, neurons, count),
-        **_read_axons(root, neurons),
+        **_read_axons(root, neurons, chip),
         "traffic": root.array("traffic", np.int64, (count, count)),
     }
+    arrays["routes"] = _read_routes(root, chip, arrays["traffic"])
     if root.errors or network is None or chip is None or seed is None:
         return None
     slices = _slices(network, arrays.pop("layer"), arrays.pop("box"), arrays.pop("neuron_slots"))
@@ -167,6 +176,17 @@ def _read_chip(root: Fields) -> Chip | None:
     except (ValueError, RecursionError) as error:
         root.error("chip", f"is not JSON of a chip: {error}")
     return None
+
+
+def _read_routes(root: Fields, chip: Chip | None, traffic: NDArray[np.int64] | None) -> Routes | None:
+    if chip is None:
+        return None
+    if chip.network.tables is None:
+        if "routes" in root.group:
+            root.error("routes", f"is there, and {chip.name} has no routing tables (network.tables); remove it")
+        return None
+    part = root.inner("routes")
+    return None if part is None or traffic is None else read_routes(part, chip, traffic)
 
 
 def _core_count(root: Fields) -> int | None:
@@ -209,14 +229,19 @@ def _read_neurons(root: Fields, neurons: int | None, count: int | None) -> dict[
     }
 
 
-def _read_axons(root: Fields, neurons: int | None) -> dict[str, Any]:
+def _read_axons(root: Fields, neurons: int | None, chip: Chip | None) -> dict[str, Any]:
     part = root.inner("axons")
     if part is None:
         return {}
-    part.only(("start", *AXON_COLUMNS))
+    columns = dict(AXON_COLUMNS)
+    if chip is not None and chip.core.lanes is not None:
+        columns[LANES_COLUMN] = np.int32
+    elif chip is not None and LANES_COLUMN in part.group:
+        part.error(LANES_COLUMN, f"is for chips with core.lanes, which {chip.name} has not; remove it")
+    part.only(("start", *columns, LANES_COLUMN))
     rows = part.length("core")
     arrays = {"axon_start": part.array("start", np.int64, (None if neurons is None else neurons + 1,))}
-    for name, dtype in AXON_COLUMNS.items():
+    for name, dtype in columns.items():
         arrays[f"axon_{name}"] = part.array(name, dtype, (rows,))
     return arrays
 

@@ -68,6 +68,13 @@ class Topology:
         return _LINK_NAMES[self.links]
 
     @property
+    def opposite(self) -> IntArray:
+        """int64 (links,): link on the other side of the router from each link."""
+        if self.links == len(TRIANGULAR_STEPS):
+            return (np.arange(self.links) + self.links // 2) % self.links
+        return np.array([WEST, EAST, SOUTH, NORTH])
+
+    @property
     def rings(self) -> bool:
         """Whether links close rings, in which wormholes can wait for each other in a circle."""
         return bool(self.dateline.any())
@@ -194,7 +201,10 @@ def triangular_torus(columns: int, rows: int, local_ports: int) -> Topology:
 def chip_topology(chip: Chip) -> Topology:
     """Return the routers and links of a chip, or of chips joined to one mesh."""
     build = triangular_torus if chip.hexagonal else torus if chip.mesh.topology == "torus" else mesh
-    return build(chip.columns, chip.rows, chip.mesh.cores_per_tile.value)
+    blocked = chip.network.blocked
+    # What a router sends again comes in by a port of its own, behind those of the cores.
+    again = 0 if blocked is None or blocked.reinjection is None else 1
+    return build(chip.columns, chip.rows, chip.mesh.cores_per_tile.value + again)
 
 
 def link_classes(chip: Chip, top: Topology) -> tuple[IntArray, IntArray]:

@@ -69,6 +69,8 @@ def run_digest(program: Program, frames: dict[str, NDArray[Any]], fidelity: str)
             add(connection.delay.kind, connection.delay.values)
     add(program.core_slot, program.neuron_order, program.core_start, program.axon_start, program.axon_core)
     add(program.axon_encoding, program.axon_synops, program.axon_synops_nonzero, program.axon_words)
+    if program.axon_conflicts is not None:
+        add(program.axon_conflicts)
     for name in sorted(frames):
         add(name, frames[name])
     return digest.hexdigest()
@@ -81,6 +83,8 @@ def function_state(function: FunctionRun) -> Arrays:
         arrays |= {f"layer/{i}/{name}": values.copy() for name, values in layer.state.items()}
     for i, connection in enumerate(function.connections):
         arrays[f"connection/{i}"] = connection.slots.copy()
+        if function.counts:
+            arrays[f"met/{i}"] = connection.met_slots.copy()
     return arrays
 
 
@@ -92,6 +96,8 @@ def restore_function(function: FunctionRun, arrays: Arrays) -> None:
             values[:] = arrays[f"layer/{i}/{name}"]
     for i, connection in enumerate(function.connections):
         connection.slots[:] = arrays[f"connection/{i}"]
+        if function.counts:
+            connection.met_slots[:] = arrays[f"met/{i}"]
 
 
 def write_checkpoint(path: Path, digest: str, arrays: Arrays) -> None:

@@ -8,6 +8,7 @@ from enum import IntEnum
 class LayerCount(IntEnum):
     """Columns of the counts kept for each timestep and layer.
 
+    COPIES are the messages that packets bring to cores: one a packet, more if it is multicast.
     Everything a message causes, up to the synapses it meets on other layers' cores, is booked to the
     layer that sent it; a neuron's update is booked to its own layer.
     """
@@ -30,6 +31,7 @@ class LayerCount(IntEnum):
     STATE_WORDS_WRITTEN = 15
     LARGEST_MESSAGE = 16
     FLIT_HOPS_CHIPS = 17
+    COPIES = 18
 
 
 LAYER_COUNTS = len(LayerCount)
@@ -40,7 +42,9 @@ class CoreCount(IntEnum):
 
     INPUT_WAIT_PS and INJECTION_QUEUE_PS are times that packets stood in the core's input and injection queue,
     added up over the packets: over the length of the run they are the mean numbers in the queues (Little's law).
-    A packet of several flits counts as if its tail left the injection queue right behind its head.
+    A packet of several flits counts as if its tail left the injection queue right behind its head. For processors
+    AXON_IN_PS is the time of interrupts, SYNAPSE_READ_PS that of transfers from the tile's memory, MEMORY_WAIT_PS
+    the time that they waited for it, ACCUMULATE_PS the work on rows.
     """
 
     PACKETS_OUT = 0
@@ -53,6 +57,29 @@ class CoreCount(IntEnum):
     ACCUMULATE_PS = 7
     INPUT_WAIT_PS = 8
     INJECTION_QUEUE_PS = 9
+    SET_UP_PS = 10
+    MEMORY_WAIT_PS = 11
 
 
 CORE_COUNTS = len(CoreCount)
+
+
+class StepCount(IntEnum):
+    """What went wrong in a timestep, where a chip lets it.
+
+    LATE_PS is by how much its work went beyond its tick, LATE_SWEEPS the cores whose sweep did, LATE_MESSAGES the
+    messages that were not worked in by then. DROPPED are messages that a router gave up, by cores that should have
+    got them; LOST those that found no place in a core's buffer. DETOURS and REINJECTED are flits on a way round, and
+    sent again.
+    """
+
+    LATE_PS = 0
+    LATE_SWEEPS = 1
+    LATE_MESSAGES = 2
+    DROPPED = 3
+    LOST = 4
+    DETOURS = 5
+    REINJECTED = 6
+
+
+STEP_COUNTS = len(StepCount)

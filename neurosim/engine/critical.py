@@ -32,7 +32,9 @@ class Resource(IntEnum):
 
     Sweep: a core's updates, messages and axon-out. Injection: flits of a core leave one by one. Link: a
     packet waits for other packets, for slots or for credits, on its way or at its core's router. Flight: the
-    way through an empty network. Ejection: messages reach a core one by one. The others say it themselves.
+    way through an empty network. Ejection: messages reach a core one by one. Tick: all is done, and the next tick
+    is waited for. On processors: interrupts that take packets; rows, their set-ups and the work on them; transfers of
+    rows, and the wait for the tile's memory; work of earlier timesteps. The others say it themselves.
     """
 
     SWEEP = kernels.SWEEP
@@ -44,6 +46,12 @@ class Resource(IntEnum):
     SYNAPSE_READ = kernels.SYNAPSE_READ
     ACCUMULATE = kernels.ACCUMULATE
     BARRIER = kernels.BARRIER
+    TICK = kernels.TICK
+    INTERRUPT = kernels.INTERRUPT
+    ROW = kernels.ROW
+    TRANSFER = kernels.TRANSFER
+    MEMORY = kernels.MEMORY
+    EARLIER = kernels.EARLIER
 
     @property
     def label(self) -> str:
@@ -186,7 +194,7 @@ class Flights:
         return int(times.arrived[to == destination][0] - times.injected[0]) * self.tick_ps
 
 
-class _Path:
+class PathSpans:
     """Spans from the latest to the earliest, each ending where the one before it begins."""
 
     def __init__(self) -> None:
@@ -204,6 +212,11 @@ class _Path:
     def extend(self, core: int, spans: IntArray) -> None:
         for kind, since, until in spans.tolist():
             self.add(kind, core, -1, since, until)
+
+    @property
+    def since(self) -> int | None:
+        """Begin of the earliest span; None without any."""
+        return self.rows[-1][FROM_PS] if self.rows else None
 
     def array(self) -> IntArray:
         return np.array(self.rows[::-1], dtype=np.int64).reshape(-1, PATH)
@@ -237,7 +250,7 @@ def critical_path(
     AuditError
         The times of the packets are not those of the engine, or do not account for the whole timestep.
     """
-    path = _Path()
+    path = PathSpans()
     path.add(Resource.BARRIER, -1, -1, end_ps, end_ps + barrier_ps)
     core = int(trace.sweep_end_ps.argmax())
     if trace.sweep_end_ps[core] == end_ps:
@@ -275,7 +288,9 @@ def check_path(path: IntArray, duration_ps: int) -> None:
         raise AuditError(f"critical path: its spans do not cover the timestep's {duration_ps} ps: {path.tolist()}")
 
 
-def _follow_sender(path: _Path, trace: PacketTrace, sent: Sending, ends: CoreEnds, packet: int, injected: bool) -> None:
+def _follow_sender(
+    path: PathSpans, trace: PacketTrace, sent: Sending, ends: CoreEnds, packet: int, injected: bool
+) -> None:
     core = int(trace.source[packet])
     first = int(trace.core_first[core])
     spans = np.empty((4 * (packet - first + 1) + 1, kernels.SPAN), dtype=np.int64)
@@ -287,7 +302,7 @@ def _follow_sender(path: _Path, trace: PacketTrace, sent: Sending, ends: CoreEnd
 
 
 def _follow_receiver(
-    path: _Path, load: PacketLoad, trace: PacketTrace, ends: CoreEnds, flights: Flights, core: int
+    path: PathSpans, load: PacketLoad, trace: PacketTrace, ends: CoreEnds, flights: Flights, core: int
 ) -> int:
     """Follow a core's stages back to an arrival, and its ejection port; return the copy that arrived."""
     got = receiving(trace, core, ends)

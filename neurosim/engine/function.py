@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from neurosim.network.units import spread
 
 IntArray = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)
+_NO_SLOTS = np.zeros((0, 0), dtype=np.int64)
 kernels: Any = function_kernels
 
 
@@ -50,6 +51,11 @@ class StepActivity:
         bool (n,): neurons whose state changed or that sent.
     synops
         int64 (layers,): synapses that the messages of each layer met, counted while they were added up.
+    met
+        int32 (n,): synapses whose sums each neuron took up in this timestep, whenever their messages were sent;
+        None where the run was not told which synapses count.
+    touched
+        bool (n,): neurons that were active, met a synapse or had a frame other than 0; None as `met`.
     """
 
     timestep: int
@@ -58,6 +64,8 @@ class StepActivity:
     layer_start: IntArray
     active: NDArray[np.bool_]
     synops: IntArray
+    met: NDArray[np.int32] | None = None
+    touched: NDArray[np.bool_] | None = None
 
 
 class _LayerState:
@@ -111,7 +119,7 @@ def _tap_table(target: IntArray) -> tuple[IntArray, IntArray, IntArray]:
 class _ConnectionState:
     """Sums on their way through one connection, a slot a timestep."""
 
-    def __init__(self, connection: Connection, network: Network) -> None:
+    def __init__(self, connection: Connection, network: Network, counted: NDArray[np.int32] | None = None) -> None:
         transform = connection.transform
         self.connection, self.transform = connection, transform
         self.slots = np.zeros((connection.longest_delay + 2, transform.out_size), dtype=np.int64)
@@ -127,15 +135,20 @@ class _ConnectionState:
         if isinstance(transform, Conv2d):
             self._prepare_conv(transform)
         elif isinstance(transform, Sparse):
-            self.weights = transform.weights
             self.geometry = (transform.row_start, transform.targets)
-        else:
-            assert isinstance(transform, Dense)
-            self.weights = np.ascontiguousarray(transform.weights.T)
+        self.weights = self._arranged(transform.weights)
         self.delays = self._delays()
+        # Synapses that count, and how many of them wait in the slots of `met_slots` as the sums do in `slots`.
+        self.counted = None if counted is None else self._arranged(counted)
+        self.met_slots = np.zeros_like(self.slots) if counted is not None else _NO_SLOTS
+
+    def _arranged(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return values in the shape of the weights in the order in which messages meet them."""
+        if isinstance(self.transform, Conv2d):
+            return self._by_input(self.transform, values)
+        return np.ascontiguousarray(values.T) if isinstance(self.transform, Dense) else values
 
     def _prepare_conv(self, transform: Conv2d) -> None:
-        self.weights = self._by_input(transform, transform.weights)
         channels, height, width = transform.in_shape
         out_channels, _, out_width = transform.out_shape
         self.geometry = (
@@ -164,38 +177,47 @@ class _ConnectionState:
             if isinstance(transform, Conv2d):
                 values = np.ascontiguousarray(values.reshape(transform.out_shape[0], -1).T).ravel()
             return _NONE, values, nothing
-        values = delay.values
-        if isinstance(transform, Conv2d):
-            values = self._by_input(transform, values)
-        elif isinstance(transform, Dense):
-            values = np.ascontiguousarray(values.T)
-        return _NONE, _NONE, values
+        return _NONE, _NONE, self._arranged(delay.values)
 
     def collect(self, timestep: int, activation: IntArray) -> None:
         """Move this timestep's sums into the target's activation."""
-        slot = self.slots[timestep % len(self.slots)]
+        bits = self.connection.accumulator_bits or 0
+        self._collect(timestep, self.slots, bits, self.transform.divisor, activation)
+
+    def collect_met(self, timestep: int, met: IntArray) -> None:
+        """Add the synapses of this timestep's sums to `met`."""
+        self._collect(timestep, self.met_slots, 0, 1, met)
+
+    def _collect(self, timestep: int, slots: IntArray, bits: int, divisor: int, out: IntArray) -> None:
+        slot = slots[timestep % len(slots)]
         channels, positions = 1, slot.size
         if isinstance(self.transform, Conv2d):
             channels = self.transform.out_shape[0]
             positions = slot.size // channels
-        bits = self.connection.accumulator_bits or 0
-        kernels.collect(slot, channels, positions, bits, self.transform.divisor, activation)
+        kernels.collect(slot, channels, positions, bits, divisor, out)
 
     def deliver(self, timestep: int, source: IntArray, value: IntArray) -> Any:
         """Add the messages' synapses to the slots of later timesteps; return the synops."""
+        if self.counted is not None:
+            self._deliver(timestep, source, np.ones_like(value), self.counted, self.met_slots)
+        return self._deliver(timestep, source, value, self.weights, self.slots)
+
+    def _deliver(
+        self, timestep: int, source: IntArray, value: IntArray, weights: NDArray[np.int32], slots: IntArray
+    ) -> Any:
         if self.delays is None:
-            slot = self.slots[(timestep + 1) % len(self.slots)]
+            slot = slots[(timestep + 1) % len(slots)]
             if isinstance(self.transform, Conv2d):
-                return kernels.deliver_conv(source, value, self.weights, *self.geometry, slot)
+                return kernels.deliver_conv(source, value, weights, *self.geometry, slot)
             if isinstance(self.transform, Sparse):
-                return kernels.deliver_sparse(source, value, *self.geometry, self.weights, slot)
-            return kernels.deliver_dense(source, value, self.weights, slot)
-        rest = (*self.delays, timestep, self.slots)
+                return kernels.deliver_sparse(source, value, *self.geometry, weights, slot)
+            return kernels.deliver_dense(source, value, weights, slot)
+        rest = (*self.delays, timestep, slots)
         if isinstance(self.transform, Conv2d):
-            return kernels.deliver_conv_delayed(source, value, self.weights, *self.geometry, *rest)
+            return kernels.deliver_conv_delayed(source, value, weights, *self.geometry, *rest)
         if isinstance(self.transform, Sparse):
-            return kernels.deliver_sparse_delayed(source, value, *self.geometry, self.weights, *rest)
-        return kernels.deliver_dense_delayed(source, value, self.weights, *rest)
+            return kernels.deliver_sparse_delayed(source, value, *self.geometry, weights, *rest)
+        return kernels.deliver_dense_delayed(source, value, weights, *rest)
 
 
 class FunctionRun:
@@ -207,6 +229,9 @@ class FunctionRun:
         What to run.
     frames
         Per input layer name, integers (frames, n): frame t feeds timestep t (from 1); the last one is held.
+    counted
+        For each connection 1 where a synapse counts for `StepActivity.met`, 0 elsewhere, in the shape of its
+        weights; None for no such counts.
 
     Raises
     ------
@@ -214,12 +239,19 @@ class FunctionRun:
         Frames for a layer that takes none, of the wrong width, or none at all.
     """
 
-    def __init__(self, network: Network, frames: dict[str, NDArray[Any]]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        frames: dict[str, NDArray[Any]],
+        counted: Sequence[NDArray[np.int32]] | None = None,
+    ) -> None:
         self.network = network
         self._check(frames)
         self.frames = frames
         self.layers = [_LayerState(layer, int(network.offsets[i])) for i, layer in enumerate(network.layers)]
-        self.connections = [_ConnectionState(c, network) for c in network.connections]
+        self.counts = counted is not None
+        each = [None] * len(network.connections) if counted is None else counted
+        self.connections = [_ConnectionState(c, network, k) for c, k in zip(network.connections, each, strict=True)]
         self.into: list[list[_ConnectionState]] = [[] for _ in network.layers]
         for state in self.connections:
             self.into[state.target].append(state)
@@ -270,7 +302,21 @@ class FunctionRun:
                 low, high = start[source], start[source + 1]
                 if low < high:
                     synops[source] += connection.deliver(t, neuron[low:high] - shift, value[low:high])
-        return StepActivity(t, neuron, value, start, active, synops)
+        return StepActivity(t, neuron, value, start, active, synops, *self._met(active))
+
+    def _met(self, active: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.bool_]] | tuple[None, None]:
+        """Return the synapses that each neuron met in this timestep, and the neurons touched."""
+        if not self.counts:
+            return None, None
+        met, touched = np.zeros(self.network.size, dtype=np.int64), active.copy()
+        for i, state in enumerate(self.layers):
+            low, high = self.network.offsets[i], self.network.offsets[i + 1]
+            for connection in self.into[i]:
+                connection.collect_met(self.timestep, met[low:high])
+            frame = self._frame(state.layer.name)
+            if frame is not None:
+                touched[low:high] |= frame != 0
+        return met.astype(np.int32), touched | (met > 0)
 
     def steps(self, timesteps: int) -> Iterator[StepActivity]:
         """Yield the activity of each of the next `timesteps` timesteps."""

@@ -16,7 +16,7 @@ MESSAGES, UPDATES_ACTIVE, UPDATES_INACTIVE, PACKETS, FLITS, HOPS, FLIT_HOPS_X, F
     8,
     9,
 )
-CHARGED, SYNAPSE_WORDS, STATE_READ, STATE_WRITTEN, LARGEST, FLIT_HOPS_CHIPS = 10, 13, 14, 15, 16, 17
+CHARGED, SYNAPSE_WORDS, STATE_READ, STATE_WRITTEN, LARGEST, FLIT_HOPS_CHIPS, COPIES = 10, 13, 14, 15, 16, 17, 18
 
 # Columns of the core counts; the same numbers as `CoreCount`.
 PACKETS_OUT, PACKETS_IN, SYNOPS_CHARGED, SWEEP, READ, ACCUMULATE = 0, 1, 2, 3, 6, 7
@@ -66,10 +66,21 @@ def class_sums(link_flits, link_class, classes):
     return sums
 
 
+@nb.njit(cache=True, nogil=True, inline="always")
+def _read_ticks(words, latency, interval, at_once):
+    """Return the ticks for which a list of so many words holds the synapse read."""
+    if words == 0:
+        return np.int64(0)
+    accesses = np.int64(words) if at_once == 1 else (words + at_once - 1) // at_once
+    return latency + (accesses - 1) * interval
+
+
 @nb.njit(cache=True, nogil=True)
 def build_packets(
     payload,
     active,
+    touched,
+    met,
     neuron_order,
     core_start,
     core_layer,
@@ -82,10 +93,17 @@ def build_packets(
     axon_encoding,
     axon_charged,
     axon_words,
+    axon_conflicts,
     layer_flits,
     layer_state_words,
+    crossbar_words,
     synop_time,
+    group_time,
+    conflict_time,
+    lanes,
+    word_latency,
     word_time,
+    words_at_once,
     active_time,
     inactive_time,
     send_time,
@@ -108,6 +126,10 @@ def build_packets(
         int64 (n,): message of each neuron, 0 for none.
     active
         bool (n,): neurons whose state changed or that sent.
+    touched
+        bool (n,): neurons that the sweep visits; empty where it visits all.
+    met
+        int32 (n,): synapses that a crossbar's sweep does for each neuron; empty where there is no crossbar.
     neuron_order, core_start, core_layer, core_tile
         As in `Program`.
     hops_x, hops_y, hops_chips
@@ -116,12 +138,20 @@ def build_packets(
         As in `Program`.
     axon_charged
         int32 (A,): synops that cost time and energy.
+    axon_conflicts
+        As in `Program`; empty where there are none.
     layer_flits, layer_state_words
         int64 (L,): flits of a packet; words of state of a neuron, 0 where it has none.
-    synop_time
-        int64 (3,): ticks per synop and encoding.
-    word_time, active_time, inactive_time, send_time, axon_out_time
-        Ticks of one synapse word, of the two kinds of update, of a message, of one destination.
+    crossbar_words
+        int64 (C,): words of a crossbar's row on each core; empty where there is no crossbar.
+    synop_time, group_time
+        Ticks of a synop in a crossbar; int64 (3,): ticks of a group of synops in the accumulate stage, by encoding.
+    conflict_time, lanes
+        Ticks of one of `axon_conflicts`; synops of a group.
+    word_latency, word_time, words_at_once
+        Ticks until the first words of a list are there, and from some to the next; how many are read at a time.
+    active_time, inactive_time, send_time, axon_out_time
+        Ticks of the two kinds of update, of a message, of one destination.
     destination, flits, work, read, accumulate
         Filled, one entry a packet; see `time_step`.
     core_first, tail_work
@@ -133,6 +163,7 @@ def build_packets(
     """
     packets = 0
     core_first[0] = 0
+    crossbar = crossbar_words.size > 0
     for core in range(core_layer.size):
         layer = core_layer[core]
         tile = core_tile[core]
@@ -142,7 +173,12 @@ def build_packets(
         total = 0
         for at in range(core_start[core], core_start[core + 1]):
             neuron = neuron_order[at]
+            if touched.size > 0 and not touched[neuron]:
+                continue
             if words > 0:
+                if crossbar:
+                    counts[SYNAPSE_WORDS] += crossbar_words[core]
+                    pending += met[neuron] * synop_time
                 counts[STATE_READ] += words
                 if active[neuron]:
                     pending += active_time
@@ -175,6 +211,7 @@ def build_packets(
                     total += pending
                     pending = 0
                     counts[PACKETS] += 1
+                    counts[COPIES] += 1
                     counts[FLITS] += length
                     counts[HOPS] += x + y + z
                     counts[FLIT_HOPS_X] += x * length
@@ -186,12 +223,19 @@ def build_packets(
                 kind = axon_encoding[row]
                 charged = axon_charged[row]
                 counts[CHARGED + kind] += charged
-                counts[SYNAPSE_WORDS] += axon_words[row]
-                read[packets - 1] += axon_words[row] * word_time
-                accumulate[packets - 1] += charged * synop_time[kind]
                 core_counts[core_to, SYNOPS_CHARGED] += charged
-                core_counts[core_to, READ] += axon_words[row] * word_time
-                core_counts[core_to, ACCUMULATE] += charged * synop_time[kind]
+                if crossbar:
+                    continue
+                reading = _read_ticks(axon_words[row], word_latency, word_time, words_at_once)
+                groups = np.int64(charged) if lanes == 1 else (charged + lanes - 1) // lanes
+                adding = groups * group_time[kind]
+                if axon_conflicts.size > 0:
+                    adding += axon_conflicts[row] * conflict_time
+                counts[SYNAPSE_WORDS] += axon_words[row]
+                read[packets - 1] += reading
+                accumulate[packets - 1] += adding
+                core_counts[core_to, READ] += reading
+                core_counts[core_to, ACCUMULATE] += adding
         tail_work[core] = pending
         core_counts[core, SWEEP] += total + pending
         core_first[core + 1] = packets

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler import Program
+from neurosim.compiler.visits import counted_synapses
 from neurosim.engine import packet_kernels
 from neurosim.engine.checkpoint import (
     Arrays,
@@ -23,9 +24,10 @@ from neurosim.engine.checkpoint import (
     run_digest,
     write_checkpoint,
 )
-from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS
+from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS
 from neurosim.engine.critical import RESOURCES, path_totals
 from neurosim.engine.function import FunctionRun, StepActivity
+from neurosim.engine.processors import ProcessorRun
 from neurosim.engine.timing import StepTiming, TimeRun
 from neurosim.engine.trace import PacketTrace, StepTrace, TraceKeeper, TraceWindow
 from neurosim.errors import AuditError, InputError
@@ -68,6 +70,12 @@ class RunCounts:
         What it was asked to keep.
     fidelity
         How the network was timed; see `TimeRun`.
+    step_counts
+        int64 (timesteps, STEP_COUNTS): see `StepCount`.
+    dropped
+        int64 (routers, ports): flits that routers gave up, by the output they waited for, over the run.
+    lost
+        int64 (cores,): messages that found no place in a core's buffer, over the run.
     checked_steps
         Timesteps that a run of fast fidelity timed at cycle level too.
     checked_ps
@@ -85,6 +93,9 @@ class RunCounts:
     barrier_ps: int
     path_ps: IntArray
     outputs: dict[str, IntArray]
+    step_counts: IntArray
+    dropped: IntArray
+    lost: IntArray
     activity: tuple[StepActivity, ...] = field(default=())
     traces: tuple[StepTrace, ...] = field(default=())
     trace_window: TraceWindow | None = None
@@ -125,6 +136,9 @@ class _Totals:
         self.link_flits: IntArray | int = 0
         self.spans = np.zeros((4, timesteps), dtype=np.int64)
         self.path_ps = np.zeros((timesteps, RESOURCES), dtype=np.int64)
+        self.step_counts = np.zeros((timesteps, STEP_COUNTS), dtype=np.int64)
+        self.dropped: IntArray | int = 0
+        self.lost = np.zeros(program.cores, dtype=np.int64)
         feeding = {name for connection in network.connections for name in connection.sources}
         kept = [layer for layer in network.layers if layer.name not in feeding]
         self.outputs = {layer.name: np.zeros((timesteps, layer.size), dtype=np.int64) for layer in kept}
@@ -136,6 +150,9 @@ class _Totals:
         self.link_flits = self.link_flits + timing.link_flits
         self.spans[:, step] = timing.duration_ps, timing.sweep_ps, timing.network_ps, timing.synapse_ps
         self.path_ps[step] = path_totals(timing.path)
+        self.step_counts[step] = timing.events
+        self.dropped = self.dropped + timing.dropped
+        self.lost += timing.lost
         for name, values in self.outputs.items():
             number = self.network.index[name]
             low, high = activity.layer_start[number], activity.layer_start[number + 1]
@@ -149,6 +166,9 @@ class _Totals:
             "link_flits": np.asarray(self.link_flits),
             "spans": self.spans[:, :done],
             "path_ps": self.path_ps[:done],
+            "step_counts": self.step_counts[:done],
+            "dropped": np.asarray(self.dropped),
+            "lost": self.lost,
         }
         return arrays | {f"output/{name}": values[:done] for name, values in self.outputs.items()}
 
@@ -159,6 +179,9 @@ class _Totals:
         self.link_flits = arrays["link_flits"]
         self.spans[:, :done] = arrays["spans"]
         self.path_ps[:done] = arrays["path_ps"]
+        self.step_counts[:done] = arrays["step_counts"]
+        self.dropped = arrays["dropped"]
+        self.lost[:] = arrays["lost"]
         for name, values in self.outputs.items():
             values[:done] = arrays[f"output/{name}"]
 
@@ -166,6 +189,30 @@ class _Totals:
 def default_threads() -> int:
     """Return how many threads a run uses unless told: the processors that this process may use, at most 8."""
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
+
+
+def _timed_late(
+    function: FunctionRun, timer: ProcessorRun, timesteps: int, every: int
+) -> Iterator[tuple[StepActivity, Arrays | None, StepTiming, PacketTrace]]:
+    """Yield as `_timed`, for timers that do not wait: timesteps with late work are timed with those after them.
+
+    The function's state is yielded after the last of such timesteps only: a run can go on from there.
+    """
+    last = function.timestep + timesteps
+    saved = function.timestep
+    pending: list[StepActivity] = []
+    for activity in function.steps(timesteps):
+        audit_synops(function.network, activity)
+        pending.append(activity)
+        results = timer.drained(pending, last=activity.timestep == last)
+        if results is None:
+            continue
+        due = every and activity.timestep // every > saved // every
+        if due:
+            saved = activity.timestep
+        for done, (timing, trace) in zip(pending, results, strict=True):
+            yield done, function_state(function) if due and done is activity else None, timing, trace
+        pending = []
 
 
 def _timed(
@@ -176,6 +223,9 @@ def _timed(
     After each `every` timesteps (0: never) the function's state is yielded too. One thread is this one:
     handing timesteps to another would cost more than a small one takes.
     """
+    if isinstance(timer, ProcessorRun) and not timer.waits:
+        yield from _timed_late(function, timer, timesteps, every)
+        return
     if threads == 1:
         for activity in function.steps(timesteps):
             audit_synops(function.network, activity)
@@ -270,8 +320,9 @@ def run_program(
     checked = tuple(1 + i * timesteps // check_fidelity for i in range(check_fidelity))
     exact = TimeRun(program) if checked else None
     checked_ps: list[int] = []
-    function, totals = FunctionRun(program.network, frames), _Totals(program, timesteps)
-    timer = TimeRun(program, fidelity)
+    function = FunctionRun(program.network, frames, counted_synapses(program))
+    totals = _Totals(program, timesteps)
+    timer = ProcessorRun(program, fidelity) if program.chip.core.kind == "processor" else TimeRun(program, fidelity)
     kept: list[StepActivity] = []
     keeper = TraceKeeper(trace, timer.ends)
     digest, every = "", 0
@@ -309,6 +360,9 @@ def run_program(
         timer.barrier_ps,
         totals.path_ps,
         totals.outputs,
+        totals.step_counts,
+        np.asarray(totals.dropped),
+        totals.lost,
         tuple(kept),
         tuple(keeper.traces),
         trace,

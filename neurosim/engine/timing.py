@@ -13,15 +13,20 @@ from hwmodels import Chip
 from neurosim.compiler import Program
 from neurosim.compiler.memory import state_words
 from neurosim.compiler.topology import chip_topology, link_classes
+from neurosim.compiler.visits import crossbar_words
 from neurosim.engine import packet_kernels, row_kernels
-from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, CoreCount, LayerCount
+from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS, CoreCount, LayerCount
 from neurosim.engine.critical import Flights, critical_path, sending
 from neurosim.engine.function import StepActivity
-from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes
+from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes, Processors
 from neurosim.engine.trace import CoreEnds, PacketTrace, packet_trace
 from neurosim.errors import AuditError, DeadlockError, InputError, MessageWidthError, suggest
 
 IntArray = NDArray[np.int64]
+
+_NONE = np.zeros(0, dtype=np.int64)
+_NO_ROWS = np.zeros(0, dtype=np.int32)
+_ALL = np.zeros(0, dtype=np.bool_)
 
 FIDELITIES = ("cycle", "fast")
 """How the network is timed: see `TimeRun`."""
@@ -45,6 +50,12 @@ class StepTiming:
         int64 (R, P): flits that left each router by each output.
     path
         int64 (S, 5): critical path, a span a row; see `critical_path`.
+    events
+        int64 (STEP_COUNTS,): see `StepCount`.
+    dropped
+        int64 (R, P): copies that gave up waiting for each output.
+    lost
+        int64 (C,): messages that found no place at each core.
     """
 
     duration_ps: int
@@ -55,13 +66,26 @@ class StepTiming:
     core_counts: IntArray
     link_flits: IntArray
     path: IntArray
+    events: IntArray
+    dropped: IntArray
+    lost: IntArray
 
 
 def chip_delays_ps(chip: Chip) -> dict[str, int]:
     """Return the delays of a chip that the event engine uses, in ps."""
     core, network = chip.core, chip.network
-    joined = {} if chip.chips is None else {"chip": chip.chips.latency.value, "chip_link": chip.chips.interval.value}
-    return joined | {
+    some = {} if chip.chips is None else {"chip": chip.chips.latency.value, "chip_link": chip.chips.interval.value}
+    if core.processor is not None:
+        some["packet"], some["timer"] = core.processor.packet_time.value, core.processor.timer_time.value
+        some["set_up"], some["row"] = core.processor.row_setup_time.value, core.processor.row_time.value
+    blocked = network.blocked
+    if blocked is not None:
+        some["wait"] = blocked.wait.value
+        some["detour"] = 0 if blocked.emergency_wait is None else blocked.emergency_wait.value
+        some["reinject"] = 0 if blocked.reinjection is None else blocked.reinjection.value
+    if chip.sync.period is not None:
+        some["period"] = chip.sync.period.value
+    return some | {
         "inject": network.latency_injection.value,
         "eject": network.latency_ejection.value,
         "east_west": network.latency_east_west.value,
@@ -74,7 +98,9 @@ def chip_delays_ps(chip: Chip) -> dict[str, int]:
         "active": core.neuron.update_active_time.value,
         "inactive": core.neuron.update_inactive_time.value,
         "send": core.neuron.send_time.value,
+        "latency": core.memories.synapse.read_latency.value,
         "word": core.memories.synapse.read_interval.value,
+        "accumulator": core.memories.accumulator.read_interval.value + core.memories.accumulator.write_interval.value,
         "synop_dense": core.encodings.dense.synop_time.value,
         "synop_sparse": core.encodings.sparse.synop_time.value,
         "synop_conv": core.encodings.conv.synop_time.value,
@@ -104,6 +130,7 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
         if links.any():
             latency[links], interval[links] = ticks[name], ticks[slot]
     tile, within = np.divmod(core_slot.astype(np.int64), per_tile)
+    processor, blocked = chip.core.processor, chip.network.blocked
     return MeshModel(
         topology=top,
         core_router=tile,
@@ -121,6 +148,14 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
         axon_in=ticks["axon_in"],
         channels=1 if channels is None else channels.value,
         cut_through=chip.network.switching == "cut_through",
+        patience=ticks.get("wait", 0),
+        detour_wait=ticks.get("detour", 0),
+        reinject_wait=ticks.get("reinject", 0),
+        reinject_slots=0 if blocked is None or blocked.reinjection_queue is None else blocked.reinjection_queue.value,
+        strict=chip.core.phases == "strict",
+        processors=None
+        if processor is None
+        else Processors(ticks["packet"], ticks["set_up"], ticks["latency"], processor.buffer.value),
     )
 
 
@@ -133,21 +168,16 @@ def _check_supported(chip: Chip) -> None:
         It is not.
     """
     core, found = chip.core, []
-    if core.kind not in (None, "pipeline"):
-        found.append(f'core.kind "{core.kind}"')
+    processors = core.kind == "processor"
     if core.phases == "strict":
         found.append('core.phases "strict"')
     if core.shared_port is not None:
         found.append("core.shared_port")
-    if core.lanes is not None:
-        found.append("core.lanes")
-    if core.neuron.sweep != "all":
-        found.append(f'core.neuron.sweep "{core.neuron.sweep}"')
-    if chip.network.tables is not None:
-        found.append("network.tables")
-    if chip.network.blocked is not None:
-        found.append("network.blocked")
-    if chip.sync.kind != "barrier":
+    if chip.network.tables is not None and not processors:
+        found.append("network.tables with cores that are not processors")
+    if chip.network.blocked is not None and not processors:
+        found.append("network.blocked with cores that are not processors")
+    if chip.sync.kind not in ("barrier", "tick", "timer") or (chip.sync.kind == "tick" and not processors):
         found.append(f'sync.kind "{chip.sync.kind}"')
     if found:
         raise InputError(f"{chip.name}: {', '.join(found)}: not timed by this version; choose a chip without")
@@ -182,25 +212,32 @@ class TimeRun:
         self.program, self.fidelity = program, fidelity
         chip, network = program.chip, program.network
         _check_supported(chip)
+        if (chip.core.lanes is None) != (program.axon_conflicts is None):
+            raise InputError(
+                f"{network.name} was compiled for cores with other lanes than those of {chip.name} (core.lanes), so "
+                "the conflicts of its synapses are not known; compile it again"
+            )
         delays = chip_delays_ps(chip)
         self.tick_ps = gcd(*delays.values())
         self.ticks = {name: value // self.tick_ps for name, value in delays.items()}
         self.barrier_ps = chip.barrier_ps(program.tiles)
         self.mesh = mesh_model(chip, program.core_slot, self.ticks)
         self.link_class, self.hops = link_classes(chip, self.mesh.topology)
+        self.no_events = np.zeros(STEP_COUNTS, dtype=np.int64)
+        self.no_losses = np.zeros(program.cores, dtype=np.int64)
         self.ends = CoreEnds.of(self.mesh, self.tick_ps, limited=fidelity == "cycle")
         self.flights = Flights(self.mesh, self.tick_ps)
-        kinds = (chip.core.encodings.dense, chip.core.encodings.sparse, chip.core.encodings.conv)
-        structural = np.array([kind.synops == "structural" for kind in kinds])
-        self.axon_charged = np.where(
-            structural[program.axon_encoding], program.axon_synops, program.axon_synops_nonzero
-        )
         flit, header, payload = (q.value for q in (chip.network.flit, chip.network.header, chip.network.payload))
         bits = [header + (payload if layer.unit.graded else 0) for layer in network.layers]
         self.layer_flits = np.array([max(-(-b // flit), 1) for b in bits], dtype=np.int64)
         self.layer_state_words = np.array([state_words(layer, chip) for layer in network.layers], dtype=np.int64)
+        self.crossbar, self.touched = chip.core.kind == "crossbar", chip.core.neuron.sweep == "touched"
+        self.crossbar_words = crossbar_words(program) if self.crossbar else _NONE
+        self.axon_charged = program.axon_charged
+        self.lanes = 1 if chip.core.lanes is None else chip.core.lanes.value
+        # A group of synapses takes no less than the reading and writing of an accumulator.
         kind_ticks = [self.ticks[name] for name in ("synop_dense", "synop_sparse", "synop_conv")]
-        self.synop_ticks = np.array(kind_ticks, dtype=np.int64)
+        self.group_ticks = np.maximum(np.array(kind_ticks, dtype=np.int64), self.ticks["accumulator"])
         # Layers whose messages go through the network; the others are read out by the host.
         offsets = network.offsets
         fan_out = network.fan_out[0]
@@ -228,21 +265,36 @@ class TimeRun:
         payload = np.zeros(program.network.size, dtype=np.int64)
         payload[activity.neuron] = activity.value
         rows = packet_kernels.count_rows(activity.neuron, program.axon_start)
+        touched, met = self._visits(activity)
+        conflicts = _NO_ROWS if program.axon_conflicts is None else program.axon_conflicts
         destination, flits, work, read, accumulate = np.empty((5, rows), dtype=np.int64)
         core_first = np.zeros(program.cores + 1, dtype=np.int64)
         tail_work = np.zeros(program.cores, dtype=np.int64)
         packets = packet_kernels.build_packets(
-            payload, activity.active, program.neuron_order, program.core_start, program.core_layer,
+            payload, activity.active, touched, met, program.neuron_order, program.core_start, program.core_layer,
             program.core_tile, hops[0], hops[1], hops[2], program.axon_start, program.axon_core,
-            program.axon_encoding, self.axon_charged, program.axon_words, self.layer_flits,
-            self.layer_state_words, self.synop_ticks, ticks["word"], ticks["active"], ticks["inactive"],
-            ticks["send"], ticks["axon_out"], destination, flits, work, read, accumulate, core_first,
-            tail_work, counts, core_counts,
+            program.axon_encoding, self.axon_charged, program.axon_words, conflicts, self.layer_flits,
+            self.layer_state_words, self.crossbar_words, ticks["synop_dense"], self.group_ticks,
+            ticks["accumulator"], self.lanes, ticks["latency"], ticks["word"],
+            program.chip.core.memories.synapse.width, ticks["active"], ticks["inactive"], ticks["send"],
+            ticks["axon_out"], destination, flits, work, read, accumulate, core_first, tail_work, counts,
+            core_counts,
         )  # fmt: skip
         destination, flits, work, read, accumulate = (
             array[:packets] for array in (destination, flits, work, read, accumulate)
         )
         return PacketLoad(core_first, tail_work, destination, flits, work, read, accumulate)
+
+    def _visits(self, activity: StepActivity) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+        """Return the neurons that a sweep of touched ones visits, and the synapses that a crossbar's sweep does."""
+        if not self.touched and not self.crossbar:
+            return _ALL, _NO_ROWS
+        if activity.touched is None or activity.met is None:
+            raise InputError(
+                f"timestep {activity.timestep}: {self.program.chip.name} sweeps by the synapses that neurons meet, and "
+                "the activity does not hold them; give FunctionRun what counted_synapses returns"
+            )
+        return activity.touched if self.touched else _ALL, activity.met if self.crossbar else _NO_ROWS
 
     def step(self, activity: StepActivity) -> tuple[StepTiming, PacketTrace]:
         """Time one timestep.
@@ -255,6 +307,8 @@ class TimeRun:
             Packets are left and nothing can move.
         AuditError
             Flits on the links are not those of the packets' routes, or the times of the packets do not add up.
+        InputError
+            The chip's sweep needs to know the synapses that neurons met, and `activity` does not.
         """
         self._check_width(activity)
         program, tick = self.program, self.tick_ps
@@ -273,8 +327,15 @@ class TimeRun:
         sent = sending(trace, self.ends)
         core_counts[:, CoreCount.INJECTION_QUEUE_PS] = sent.queued_ps
         path = critical_path(load, trace, sent, self.ends, self.flights, end, self.barrier_ps)
-        timing = StepTiming(end + self.barrier_ps, sweep, network, synapse, counts, core_counts, times.link_flits, path)
+        timing = StepTiming(
+            end + self.barrier_ps, sweep, network, synapse, counts, core_counts, times.link_flits, path,
+            self.no_events, times.dropped, self.no_losses,
+        )  # fmt: skip
         return timing, trace
+
+    def tick_wait_ps(self, end_ps: int) -> int:
+        """Return how long a timestep whose work and barrier end at `end_ps` waits for the next tick."""
+        return max(self.ticks.get("period", 0) * self.tick_ps - end_ps, 0)
 
     def _count_synops(self, activity: StepActivity, counts: IntArray) -> None:
         counts[:, LayerCount.SYNOPS] = activity.synops

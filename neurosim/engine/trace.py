@@ -50,6 +50,28 @@ class CoreEnds:
 
 
 @dataclass(frozen=True)
+class ProcessorStages:
+    """What processors did (N segments of sweeps, M copies).
+
+    Attributes
+    ----------
+    ready_ps
+        int64 (N,): the packet entered its queue, or its core's sweep ended.
+    times_ps
+        int64 (M, STAGES): see `processor_kernels`; negative where a copy never came that far.
+    lost
+        bool (M,): copies that found no place in their core's buffer.
+    packet_ps
+        Length of an interrupt.
+    """
+
+    ready_ps: IntArray
+    times_ps: IntArray
+    lost: NDArray[np.bool_]
+    packet_ps: int
+
+
+@dataclass(frozen=True)
 class PacketTrace:
     """Packets of one timestep in the order of cores and of sending; times in ps since it began.
 
@@ -73,6 +95,8 @@ class PacketTrace:
         int64 (M,): time at the synapse memory and the accumulators.
     sweep_end_ps, finish_ps
         int64 (C,): a core's sweep ends; its last message is accumulated.
+    stages
+        What processors did; None on cores without. There a packet of no flits is the end of a core's sweep.
     """
 
     core_first: IntArray
@@ -89,6 +113,7 @@ class PacketTrace:
     accumulate_ps: IntArray
     sweep_end_ps: IntArray
     finish_ps: IntArray
+    stages: ProcessorStages | None = None
 
     @property
     def cores(self) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numba as nb
 
 SWEEP, INJECTION, LINK, FLIGHT, EJECTION, AXON_IN, SYNAPSE_READ, ACCUMULATE, BARRIER = 0, 1, 2, 3, 4, 5, 6, 7, 8
+TICK, INTERRUPT, ROW, TRANSFER, MEMORY, EARLIER = 9, 10, 11, 12, 13, 14
 
 # Columns of a message's times at its destination core.
 TAKEN, AXON_LEFT, READ_START, READ_LEFT, BEGIN, FINISH, STAGES = 0, 1, 2, 3, 4, 5, 6

@@ -117,6 +117,11 @@ class Sparse(Transform):
         np.add.at(out, self.targets, used * messages[self._rows])
         return out
 
+    def into(self, low: int, high: int) -> IntArray:
+        """Return the numbers of the synapses into targets `low` to `high` - 1, ascending."""
+        first, last = self._target_start[[low, high]]
+        return np.sort(self._by_target[first:last])
+
     def fan_out(self, box: Box | None = None) -> FanOut:
         low, high = box[0] if box else (0, self._out_size)
         first, last = self._target_start[[low, high]]

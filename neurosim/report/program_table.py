@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from neurosim.compiler import Program
-from neurosim.compiler.placement import placement_cost, tile_distances
+from neurosim.compiler.placement import chip_distances, placement_cost
 from neurosim.report.layout import NOTHING, Column, counted, percent, print_columns
 
 _TITLES = {
@@ -49,7 +49,7 @@ def print_program(program: Program, console: Console) -> None:
     unlimited = [name for name, (_, limit) in program.occupancy().items() if limit is None]
     if unlimited:
         console.print(f"No limit is known for {', '.join(unlimited)}.")
-    distance = tile_distances(chip.columns, chip.rows, chip.mesh.topology == "torus")
+    distance = chip_distances(chip)
     hops = placement_cost(program.traffic, program.core_tile, distance)
     messages = int(program.traffic.sum())
     mean = f", {hops / messages:.2f} a message" if messages else ""

@@ -10,16 +10,37 @@ SCRIPT = """
 import hashlib
 import numba
 import numpy as np
-from neurosim.engine.exercise import run_exercise
+from hwmodels import Chip, load_chip
+from neurosim.compiler import compile_network
+from neurosim.engine import run_program
+from neurosim.engine.exercise import exercise_network, run_exercise
 
-counts = run_exercise()
 digest = hashlib.sha256()
-arrays = (counts.layer_counts, counts.core_counts, counts.link_flits, counts.duration_ps, *counts.outputs.values())
-for array in arrays:
-    digest.update(np.ascontiguousarray(array).tobytes())
-for activity in counts.activity:
-    digest.update(activity.neuron.tobytes() + activity.value.tobytes() + activity.active.tobytes())
-assert counts.layer_counts[:, :, 5].sum() > 100
+
+
+def note(counts):
+    arrays = (counts.layer_counts, counts.core_counts, counts.link_flits, counts.duration_ps, *counts.outputs.values())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    for activity in counts.activity:
+        digest.update(activity.neuron.tobytes() + activity.value.tobytes() + activity.active.tobytes())
+        digest.update(b"" if activity.met is None else activity.met.tobytes())
+    assert counts.layer_counts[:, :, 5].sum() > 100
+
+
+note(run_exercise())
+number = {"value": 4, "kind": "architecture", "source": "this test"}
+network, frames = exercise_network()
+# Lanes, banks and a sweep of touched neurons; a crossbar.
+for kind, sweep, lanes in (("pipeline", "touched", number), ("crossbar", "all", None)):
+    plain = load_chip("loihi2").to_dict()
+    core = plain["core"]
+    core["kind"], core["neuron"]["sweep"] = kind, sweep
+    core["memories"]["accumulator"]["banks"] = core["memories"]["synapse"]["banks"] = number
+    if lanes:
+        core["lanes"] = lanes
+    program = compile_network(network, Chip.from_dict(plain))
+    note(run_program(program, frames, 4, keep_activity=True, threads=1))
 print(numba.config.DISABLE_JIT, digest.hexdigest())
 """
 

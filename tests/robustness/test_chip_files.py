@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from spinnaker_like import NUMBER, spinnaker_like
 
 from hwmodels import Chip, chip_names, load_chip
 from hwmodels.quantity import COUNT, ENERGY, POWER, SIZE, TIME, Dimension, parse_number
@@ -153,12 +154,185 @@ def test_a_quantity_that_is_not_whole(tmp_path: Path, rest: str, complaint: str)
         ),
         ("[sync]\nbarrier = []\n", "sync.barrier (line 7): is empty; give at least one"),
         ("[sync]\nbarrier = 3\n", "sync.barrier (line 7): 3 is not a list"),
-        ('[sync]\nkind = "tick"\n', "\"tick\" is not one of 'barrier'"),
+        ('[sync]\nkind = "tock"\n', "\"tock\" is not one of 'barrier', 'tick', 'timer' or 'none'"),
+        ('[sync]\nkind = "tick"\n', 'kind "tick": period is for kinds tick and timer, and must be there for them'),
         ("[core]\naxon_in = 5\n", "core.axon_in (line 7): 5 is not a table with keys time, energy, queue"),
     ],
 )
 def test_a_file_that_breaks_the_schema(tmp_path: Path, body: str, complaint: str) -> None:
     assert complaint in error_of(tmp_path / "mine.toml", body.replace("KIND", FIRM))
+
+
+PROCESSOR = {key: {"value": "1 us", **NUMBER} for key in ("packet_time", "row_setup_time", "row_time", "timer_time")}
+ONE_MESH: dict[str, object] = {"chips": None, "network__blocked": None}
+PIPELINE: dict[str, object] = {
+    "core__kind": "pipeline",
+    "core__processor": None,
+    "core__memories__synapse__shared": None,
+}
+BARRIER: dict[str, object] = {
+    "sync": {"kind": "barrier", "barrier": [{"tiles": 1, "time": {"value": "1 us", **NUMBER}}]}
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "complaint"),
+    [
+        ({"core__processor": None}, "core", 'kind "processor" and the table processor belong together'),
+        ({"core__kind": None}, "core", 'kind "processor" and the table processor belong together'),
+        ({"core__kind": "pipeline"}, "core", 'kind "processor" and the table processor belong together'),
+        ({"core__kind": "cpu"}, "core.kind", "\"cpu\" is not one of 'pipeline', 'processor' or 'crossbar'"),
+        (
+            {"core__processor": PROCESSOR | {"buffer": {"value": 0, **NUMBER}}},
+            "core.processor.buffer",
+            "is zero; a count above zero is needed here",
+        ),
+        ({"core__processor": PROCESSOR}, "core.processor.buffer", "is missing"),
+        ({"core__lanes": 4}, "core", "lanes is for cores with stages of their own; a processor does one at a time"),
+        ({"core__phases": {}}, "core.phases", "is not one of 'overlap' or 'strict'"),
+        (PIPELINE | BARRIER | {"core__lanes": 0}, "core.lanes", "is zero"),
+        ({"core__memories__synapse__shared": "chip"}, "core.memories.synapse.shared", "\"chip\" is not one of 'tile'"),
+        ({"core__memories__synapse__banks": 0}, "core.memories.synapse.banks", "is zero"),
+        (
+            PIPELINE | BARRIER | {"core__memories__synapse__shared": "tile"},
+            "core",
+            "memories synapse: only the synapse memory of processor cores can be shared by a tile",
+        ),
+        ({"core__neuron__sweep": "some"}, "core.neuron.sweep", "\"some\" is not one of 'all' or 'touched'"),
+        ({"network__tables__entries": 0}, "network.tables.entries", "is zero; a count above zero is needed here"),
+        ({"network__tables": {"default_routing": True}}, "network.tables.entries", "is missing"),
+        ({"network__tables__default_routing": {}}, "network.tables.default_routing", "is neither true nor false"),
+        (
+            {"network__blocked__emergency": False},
+            "network.blocked",
+            "emergency true and emergency_wait belong together; give both or neither",
+        ),
+        (
+            {"network__blocked__emergency_wait": None},
+            "network.blocked",
+            "emergency true and emergency_wait belong together; give both or neither",
+        ),
+        ({"network__blocked__wait": "0 ns"}, "network.blocked.wait", "is zero; a time above zero is needed here"),
+        (
+            {"network__blocked__reinjection": "1 us"},
+            "network.blocked",
+            "reinjection and reinjection_queue belong together; give both or neither",
+        ),
+        (
+            {"network__blocked__reinjection_queue": 3},
+            "network.blocked",
+            "reinjection and reinjection_queue belong together; give both or neither",
+        ),
+        (
+            {"network__payload": "32 bit"},
+            "network",
+            "blocked: only packets of one flit can give up waiting; a header of 40 bit and a payload of 32 bit need "
+            "more than a flit of 40 bit",
+        ),
+        (
+            {"network__virtual_channels": 2},
+            "file",
+            "network.blocked is for one virtual channel; leave network.virtual_channels out",
+        ),
+        (
+            {"sync__period": None},
+            "sync",
+            'kind "timer": period is for kinds tick and timer, and must be there for them',
+        ),
+        ({"sync__kind": "barrier"}, "sync", 'kind "barrier": period is for kinds tick and timer'),
+        (
+            {"sync": {"kind": "barrier"}},
+            "sync",
+            'kind "barrier": barrier is for kind barrier, and must be there for it',
+        ),
+        (
+            {"sync": {**BARRIER["sync"], "kind": "none"}},  # type: ignore[dict-item]
+            "sync",
+            'kind "none": barrier is for kind barrier, and must be there for it',
+        ),
+        ({"sync__period": "0 ms"}, "sync.period", "is zero; a time above zero is needed here"),
+        (PIPELINE, "file", 'sync.kind "timer" needs core.kind "processor": only their late work is carried on'),
+        ({"sync": {"kind": "none"}}, "file", 'sync.kind "none" needs cores of kind "pipeline"'),
+        ({"chips__topology": "ring"}, "chips.topology", "\"ring\" is not one of 'mesh' or 'triangular_torus'"),
+        ({"mesh__columns": 2}, "file", "each chip has one router; set mesh columns and rows to 1"),
+        ({"mesh__topology": "torus"}, "file", "chips join meshes only; set mesh.topology to mesh or leave"),
+        (
+            {"chips__topology": "mesh"},
+            "file",
+            "network.blocked.emergency: only chips on a triangular_torus have links for a way round",
+        ),
+        ({"chips": None}, "file", "network.blocked.emergency: only chips on a triangular_torus have links"),
+        (
+            {"network__blocked": None},
+            "file",
+            "a torus with fewer than 2 network.virtual_channels: its rings can deadlock; give "
+            "network.virtual_channels a value of 2, or network.blocked so that packets give up",
+        ),
+        (ONE_MESH | {"mesh__topology": "torus"}, "file", "a torus with fewer than 2 network.virtual_channels"),
+        ({"chips__columns": 40_000}, "file", "4080000 cores on all chips are more than the limit of 1048576"),
+    ],
+)
+def test_rules_of_processors_tables_and_timers(changes: dict[str, object], key: str, complaint: str) -> None:
+    with pytest.raises(ChipError) as caught:
+        spinnaker_like(**changes)
+    assert f"spinnaker_like: {key}: " in str(caught.value)
+    assert complaint in str(caught.value)
+
+
+def test_a_port_is_shared_by_two_stages_at_least(tmp_path: Path) -> None:
+    for stages in ([], ["sweep"], ["sweep", "sweep"]):
+        message = error_of(tmp_path / "mine.toml", f"[core]\nshared_port = {stages}\n")
+        assert "core (line 6): shared_port names fewer than two stages; name those that share it" in message
+    message = error_of(tmp_path / "mine.toml", '[core]\nshared_port = ["sweep", "send"]\n')
+    assert "\"send\" is not one of 'sweep', 'synapse_read' or 'accumulate'" in message
+
+
+CROSSBAR = '[core]\nkind = "crossbar"\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ('shared_port = ["sweep", "accumulate"]\n', "shared_port: a crossbar has no stages that read or add up"),
+        (f"lanes = {{ value = 8, {FIRM} }}\n", "lanes: a crossbar has no stages that read or add up messages"),
+        ('[core.neuron]\nsweep = "touched"\n', "neuron.sweep: a crossbar visits every neuron with its row"),
+        (
+            '[core.encodings.conv]\nsynops = "structural"\n',
+            "give dense, sparse and conv the same synops and synop_time",
+        ),
+        (
+            f'[core.encodings.dense]\nsynop_time = {{ value = "9 ns", {FIRM} }}\n',
+            "a crossbar stores all synapses in one",
+        ),
+    ],
+)
+def test_a_crossbar_works_in_one_way_only(tmp_path: Path, body: str, complaint: str) -> None:
+    message = error_of(tmp_path / "mine.toml", CROSSBAR + body)
+    assert message.startswith("mine.toml: core (line 6): ")
+    assert complaint in message
+    (tmp_path / "mine.toml").write_text(HEAD + CROSSBAR)
+    assert load_chip(str(tmp_path / "mine.toml")).core.kind == "crossbar"
+
+
+def test_what_the_rules_allow(tmp_path: Path) -> None:
+    """The neighbours of the cases above, which must pass."""
+    (tmp_path / "mine.toml").write_text(
+        HEAD
+        + '[core]\nphases = "strict"\nshared_port = ["sweep", "accumulate"]\n'
+        f'lanes = {{ value = 8, {FIRM} }}\n[core.neuron]\nsweep = "touched"\n'.replace("measured", "architecture")
+    )
+    assert load_chip(str(tmp_path / "mine.toml")).core.phases == "strict"
+    assert spinnaker_like(**ONE_MESH).chips is None
+    assert spinnaker_like(**(ONE_MESH | {"mesh__topology": "torus", "network__virtual_channels": 2})).tiles == 1
+    assert spinnaker_like(network__blocked=None, network__virtual_channels=2).hexagonal
+    assert spinnaker_like(**(PIPELINE | {"sync": {"kind": "none"}})).sync.barrier is None
+    assert spinnaker_like(**BARRIER).barrier_ps(3) == 10**6
+    assert spinnaker_like(sync__kind="tick").barrier_ps(3) == 0
+    assert not spinnaker_like(
+        network__blocked={"wait": {"value": "1 us", **NUMBER}, "emergency": False}
+    ).network.blocked.emergency  # type: ignore[union-attr]
+    queued = spinnaker_like(network__blocked__reinjection="1 us", network__blocked__reinjection_queue=3)
+    assert Chip.from_dict(queued.to_dict()) == queued
 
 
 def test_barrier_points_must_ascend(tmp_path: Path) -> None:

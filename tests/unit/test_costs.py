@@ -169,7 +169,7 @@ def tampered(counts: RunCounts, **change: Any) -> RunCounts:
         ("layer_counts", (0, 0, LayerCount.PACKETS), "packets sent by cores"),
         ("layer_counts", (0, 1, LayerCount.CHARGED_DENSE), "synops charged"),
         ("layer_counts", (2, 1, LayerCount.UPDATES_ACTIVE), "layer l1: updates"),
-        ("core_counts", (0, CoreCount.PACKETS_IN), "packets sent = packets received"),
+        ("core_counts", (0, CoreCount.PACKETS_IN), "copies of packets = messages due at cores"),
     ],
 )
 def test_a_wrong_count_is_an_error(array: str, index: tuple[int, ...], law: str) -> None:

@@ -14,7 +14,19 @@ from hwmodels import Chip, Kind, Quantity, chip_names, load_chip
 from hwmodels.lines import key_lines
 from hwmodels.loader import merge
 from hwmodels.quantity import ENERGY, POWER, SIZE, TIME, Counts, parse_number
-from hwmodels.schema import Core, Encoding, Memory, Mesh, Network, Neuron
+from hwmodels.schema import (
+    Blocked,
+    Chips,
+    Core,
+    Encoding,
+    Memory,
+    Mesh,
+    Network,
+    Neuron,
+    Processor,
+    RoutingTables,
+    Sync,
+)
 
 KIB = 8 * 1024
 
@@ -412,7 +424,10 @@ def test_the_example_of_the_format_s_document_loads(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("table", [Chip, Core, Memory, Encoding, Neuron, Network, Mesh])
+TABLES = [Chip, Chips, Core, Processor, Memory, Encoding, Neuron, Network, RoutingTables, Blocked, Mesh, Sync]
+
+
+@pytest.mark.parametrize("table", TABLES)
 def test_the_format_s_document_names_every_key(table: type[BaseModel]) -> None:
     document = (Path(__file__).parents[2] / "docs" / "chip-format.md").read_text(encoding="utf-8")
     for name, field in table.model_fields.items():
