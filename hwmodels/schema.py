@@ -221,7 +221,7 @@ class Core(Model):
             raise ValueError('kind "processor" and the table processor belong together; give both or neither')
         if self.kind == "processor":
             if self.axon_in.time.value:
-                raise ValueError("axon_in.time is for pipelines; a processor takes processor.packet_time, so set it to 0")
+                raise ValueError("axon_in.time is for pipelines; set it to 0, a processor takes processor.packet_time")
             for key in ("phases", "shared_port", "lanes"):
                 if getattr(self, key) is not None:
                     raise ValueError(f"{key} is for cores with stages of their own; a processor does one at a time")
@@ -346,17 +346,21 @@ class Sync(Model):
 
     ``barrier``: when all work is done and the barrier has passed. ``tick``: with a tick that all cores share and
     that waits for work that is late. ``timer``: every core has a timer that does not wait; what is late is an
-    overrun. ``none``: there are no timesteps, a unit updates at each arrival.
+    overrun. ``none``: there are no timesteps, a unit updates at each arrival. With `stagger` the timer of each core
+    in use starts that much after the one before it.
     """
 
     kind: Literal["barrier", "tick", "timer", "none"]
     period: PositiveTime | None = None
+    stagger: PositiveTime | None = None
     barrier: tuple[BarrierPoint, ...] | None = None
 
     @model_validator(mode="after")
     def _fits_kind(self) -> Sync:
         if (self.kind in ("tick", "timer")) != (self.period is not None):
             raise ValueError(f'kind "{self.kind}": period is for kinds tick and timer, and must be there for them')
+        if self.stagger is not None and self.kind != "timer":
+            raise ValueError(f'kind "{self.kind}": stagger is for kind timer; leave it out')
         if (self.kind == "barrier") != (self.barrier is not None):
             raise ValueError(f'kind "{self.kind}": barrier is for kind barrier, and must be there for it')
         return self

@@ -34,7 +34,7 @@ class Resource(IntEnum):
     packet waits for other packets, for slots or for credits, on its way or at its core's router. Flight: the
     way through an empty network. Ejection: messages reach a core one by one. Tick: all is done, and the next tick
     is waited for. On processors: interrupts that take packets; rows, their set-ups and the work on them; transfers of
-    rows, and the wait for the tile's memory; work of earlier timesteps. The others say it themselves.
+    rows, and the wait for the tile's memory. The others say it themselves.
     """
 
     SWEEP = kernels.SWEEP
@@ -51,12 +51,15 @@ class Resource(IntEnum):
     ROW = kernels.ROW
     TRANSFER = kernels.TRANSFER
     MEMORY = kernels.MEMORY
-    EARLIER = kernels.EARLIER
 
     @property
     def label(self) -> str:
         """Name for people: ``synapse read``."""
-        return self.name.lower().replace("_", " ")
+        return _LABELS.get(self.name, self.name.lower().replace("_", " "))
+
+
+_LABELS = {"TRANSFER": "row transfer", "MEMORY": "memory wait", "TICK": "tick wait"}
+"""Names that say more than the resource's own."""
 
 
 RESOURCES = len(Resource)
@@ -130,8 +133,9 @@ def receiving(trace: PacketTrace, core: int, ends: CoreEnds) -> Receiving:
     copy = copy[np.argsort(trace.arrived_ps[copy], kind="stable")]
     times = np.empty((copy.size, kernels.STAGES), dtype=np.int64)
     kernels.receive_times(
-        trace.arrived_ps[copy], trace.read_ps[copy], trace.accumulate_ps[copy], ends.axon_in_ps, ends.stage_queue, times
-    )
+        trace.arrived_ps[copy], trace.read_ps[copy], trace.accumulate_ps[copy],
+        trace.sweep_end_ps[core] if ends.strict else 0, ends.axon_in_ps, ends.stage_queue, times,
+    )  # fmt: skip
     found = int(times[-1, kernels.FINISH]) if copy.size else 0
     if found != trace.finish_ps[core]:
         raise AuditError(
@@ -223,8 +227,9 @@ class PathSpans:
 
 
 def critical_path(
-    load: PacketLoad, trace: PacketTrace, sent: Sending, ends: CoreEnds, flights: Flights, end_ps: int, barrier_ps: int
-) -> IntArray:
+    load: PacketLoad, trace: PacketTrace, sent: Sending, ends: CoreEnds, flights: Flights, end_ps: int,
+    barrier_ps: int, rest_ps: int = 0,
+) -> IntArray:  # fmt: skip
     """Return the critical path of a timestep.
 
     Parameters
@@ -235,8 +240,8 @@ def critical_path(
         The cores' ends and the network.
     end_ps
         When the last of its work was done.
-    barrier_ps
-        Length of the barrier behind it.
+    barrier_ps, rest_ps
+        Length of the barrier behind it, and of the wait for the next tick behind that.
 
     Returns
     -------
@@ -251,15 +256,14 @@ def critical_path(
         The times of the packets are not those of the engine, or do not account for the whole timestep.
     """
     path = PathSpans()
+    path.add(Resource.TICK, -1, -1, end_ps + barrier_ps, end_ps + barrier_ps + rest_ps)
     path.add(Resource.BARRIER, -1, -1, end_ps, end_ps + barrier_ps)
     core = int(trace.sweep_end_ps.argmax())
     if trace.sweep_end_ps[core] == end_ps:
-        path.add(Resource.SWEEP, core, -1, end_ps - int(trace.tail_ps[core]), end_ps)
-        last = int(trace.core_first[core + 1]) - 1
-        if last >= trace.core_first[core]:
-            _follow_sender(path, trace, sent, ends, last, False)
+        _follow_sweep(path, trace, sent, ends, core)
+    elif (copy := _follow_receiver(path, load, trace, ends, flights, int(trace.finish_ps.argmax()))) < 0:
+        _follow_sweep(path, trace, sent, ends, int(trace.finish_ps.argmax()))
     else:
-        copy = _follow_receiver(path, load, trace, ends, flights, int(trace.finish_ps.argmax()))
         packet = int(trace.packet[copy])
         arrived, injected = int(trace.arrived_ps[copy]), int(trace.injected_ps[packet])
         flown = arrived - min(flights.of(load, trace, copy), arrived - injected)
@@ -268,7 +272,7 @@ def critical_path(
         path.add(Resource.LINK, source, to, injected, flown)
         _follow_sender(path, trace, sent, ends, packet, True)
     spans = path.array()
-    check_path(spans, end_ps + barrier_ps)
+    check_path(spans, end_ps + barrier_ps + rest_ps)
     return spans
 
 
@@ -288,6 +292,15 @@ def check_path(path: IntArray, duration_ps: int) -> None:
         raise AuditError(f"critical path: its spans do not cover the timestep's {duration_ps} ps: {path.tolist()}")
 
 
+def _follow_sweep(path: PathSpans, trace: PacketTrace, sent: Sending, ends: CoreEnds, core: int) -> None:
+    """Follow a core's sweep back from its end."""
+    until = int(trace.sweep_end_ps[core])
+    path.add(Resource.SWEEP, core, -1, until - int(trace.tail_ps[core]), until)
+    last = int(trace.core_first[core + 1]) - 1
+    if last >= trace.core_first[core]:
+        _follow_sender(path, trace, sent, ends, last, False)
+
+
 def _follow_sender(
     path: PathSpans, trace: PacketTrace, sent: Sending, ends: CoreEnds, packet: int, injected: bool
 ) -> None:
@@ -304,7 +317,10 @@ def _follow_sender(
 def _follow_receiver(
     path: PathSpans, load: PacketLoad, trace: PacketTrace, ends: CoreEnds, flights: Flights, core: int
 ) -> int:
-    """Follow a core's stages back to an arrival, and its ejection port; return the copy that arrived."""
+    """Follow a core's stages back to an arrival, and its ejection port; return the copy that arrived.
+
+    -1 where the core took its first message of these only because its sweep had ended.
+    """
     got = receiving(trace, core, ends)
     spans = np.empty((3 * got.copy.size + 1, kernels.SPAN), dtype=np.int64)
     m, used = kernels.walk_receiver(
@@ -312,6 +328,8 @@ def _follow_receiver(
     )
     path.extend(core, spans[:used])
     arrived = trace.arrived_ps[got.copy]
+    if ends.strict and trace.sweep_end_ps[core] > arrived[m]:
+        return -1
     apart = trace.flits[trace.packet[got.copy]] * ends.eject_interval_ps[core]
     while m > 0 and arrived[m] - arrived[m - 1] == apart[m]:
         copy = int(got.copy[m])

@@ -82,22 +82,23 @@ def _flight_ps(mesh: MeshModel, tick_ps: int, source: int, destination: int) -> 
 class _Walk:
     """Follows what a time waited for, and lays down spans."""
 
-    def __init__(self, trace: PacketTrace, mesh: MeshModel, tick_ps: int) -> None:
+    def __init__(self, trace: PacketTrace, mesh: MeshModel, tick_ps: int, start_ps: int, stagger_ps: int) -> None:
         assert trace.stages is not None
         self.trace, self.mesh, self.tick_ps = trace, mesh, tick_ps
+        self.start_ps, self.stagger_ps = start_ps, stagger_ps
         self.times, self.packet_ps = trace.stages.times_ps, trace.stages.packet_ps
         self.spans = PathSpans()
         self.jobs: dict[int, _Jobs] = {}
 
     def add(self, resource: Resource, core: int, since: int, until: int, towards: int = -1) -> None:
         """Lay down a span, cut off at the start of the timestep."""
-        since = max(since, 0)
+        since = max(since, self.start_ps)
         if since < until:
-            self.spans.add(resource, core, towards, since, until)
+            self.spans.add(resource, core, towards, since - self.start_ps, until - self.start_ps)
 
     def cpu(self, core: int, since: int, until: int) -> None:
         """Lay down who had the CPU of `core`: interrupts before jobs, jobs before the sweep."""
-        jobs, since = self._of(core), max(since, 0)
+        jobs, since = self._of(core), max(since, self.start_ps)
         while until > since:
             k = bisect_left(jobs.interrupts, until) - 1
             interrupt_end = jobs.interrupts[k] + self.packet_ps if k >= 0 else -1
@@ -115,7 +116,10 @@ class _Walk:
     def sweep(self, core: int, segment: int) -> None:
         """Follow a sweep back from when `segment` entered the queue."""
         assert self.trace.stages is not None
-        self.cpu(core, 0, int(self.trace.stages.ready_ps[segment]))
+        until = int(self.trace.stages.ready_ps[segment])
+        release = min(self.start_ps + core * self.stagger_ps, until)
+        self.cpu(core, release, until)
+        self.add(Resource.TICK, core, self.start_ps, release)
 
     def arrival(self, copy: int) -> None:
         """Follow a message back to the core that sent it."""
@@ -135,7 +139,7 @@ class _Walk:
         """Follow an interrupt back to the arrival of its message, over those that it stood behind."""
         jobs = self._of(core)
         until = int(self.times[copy, stage.TAKEN]) + self.packet_ps
-        while until > 0:
+        while until > self.start_ps:
             since = int(self.times[copy, stage.TAKEN])
             self.add(Resource.INTERRUPT, core, since, until)
             if int(self.trace.arrived_ps[copy]) == since or since not in jobs.interrupt_end or self.packet_ps == 0:
@@ -149,10 +153,15 @@ class _Walk:
             self.jobs[core] = _jobs(self.trace, core)
         return self.jobs[core]
 
+    def place(self, core: int, copy: int) -> int:
+        """Return where in a core's order the last job on `copy` stands."""
+        jobs = self._of(core)
+        return max(k for k, other in enumerate(jobs.copy) if other == copy)
+
     def job(self, core: int, place: int) -> None:
         """Follow the job at `place` in the core's order back to what started it all."""
         jobs = self._of(core)
-        while place >= 0 and jobs.end[place] > 0:
+        while place >= 0 and jobs.end[place] > self.start_ps:
             begin, copy = jobs.begin[place], jobs.copy[place]
             self.cpu(core, begin, jobs.end[place])
             if place > 0 and jobs.end[place - 1] == begin and begin < jobs.end[place]:
@@ -187,44 +196,48 @@ class _Walk:
 
 
 def processor_path(
-    trace: PacketTrace, mesh: MeshModel, tick_ps: int, end_ps: int, barrier_ps: int, rest_ps: int, alone: bool
-) -> IntArray:
+    trace: PacketTrace, mesh: MeshModel, tick_ps: int, start_ps: int, stagger_ps: int, copies: IntArray,
+    cores: IntArray, barrier_ps: int, rest_ps: int,
+) -> IntArray:  # fmt: skip
     """Return the critical path of a timestep; for its columns see `critical.critical_path`.
 
     Parameters
     ----------
     trace
-        Its packets, with `stages`.
+        Packets, with `stages`, of all timesteps that were timed together.
     mesh, tick_ps
         The network and its ticks.
-    end_ps
-        When the last of its work was done.
+    start_ps, stagger_ps
+        When the timestep began; how much later the timer of each core starts than that of the one before.
+    copies, cores
+        Its copies, and the segments that ended its sweeps.
     barrier_ps, rest_ps
-        Length of the barrier behind it, and of the wait for the next tick.
-    alone
-        Whether it began without work of earlier timesteps; if not, a path may end where such work was waited for.
+        Length of the barrier behind its work, and of the wait for the next tick.
 
     Raises
     ------
     AuditError
         The spans do not account for the whole time.
     """
-    walk = _Walk(trace, mesh, tick_ps)
+    walk = _Walk(trace, mesh, tick_ps, start_ps, stagger_ps)
+    assert trace.stages is not None
+    ready, finished, arrived = (
+        trace.stages.ready_ps[cores],
+        walk.times[copies, stage.FINISHED],
+        trace.arrived_ps[copies],
+    )
+    end_ps = max(int(times.max(initial=start_ps)) for times in (ready, finished, arrived))
     walk.add(Resource.TICK, -1, end_ps + barrier_ps, end_ps + barrier_ps + rest_ps)
     walk.add(Resource.BARRIER, -1, end_ps, end_ps + barrier_ps)
-    finished = walk.times[:, stage.FINISHED]
-    sweep_core = int(trace.sweep_end_ps.argmax())
-    if trace.sweep_end_ps[sweep_core] == end_ps:
-        walk.sweep(sweep_core, int(trace.core_first[sweep_core + 1]) - 1)
+    if ready.size and ready.max() == end_ps:
+        segment = int(cores[ready.argmax()])
+        walk.sweep(int(trace.source[segment]), segment)
     elif finished.size and finished.max() == end_ps:
-        core = int(trace.destination[int(finished.argmax())])
-        walk.job(core, len(walk._of(core).end) - 1)
+        copy = int(copies[finished.argmax()])
+        core = int(trace.destination[copy])
+        walk.job(core, walk.place(core, copy))
     else:
-        copy = int(trace.arrived_ps.argmax())
-        walk.arrival(copy)
-    since = end_ps if walk.spans.since is None else min(walk.spans.since, end_ps)
-    if not alone:
-        walk.add(Resource.EARLIER, -1, 0, since)
+        walk.arrival(int(copies[arrived.argmax()]))
     spans = walk.spans.array()
-    check_path(spans, end_ps + barrier_ps + rest_ps)
+    check_path(spans, end_ps - start_ps + barrier_ps + rest_ps)
     return spans

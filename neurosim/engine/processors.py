@@ -81,6 +81,12 @@ class ProcessorRun(TimeRun):
         else:
             self.trees, self.tree_hops = routes.trees, routes.hops
             self.route_start, self.route_core = routes.destination_start, routes.destination_core
+        last_start = (program.cores - 1) * ticks.get("stagger", 0)
+        if last_start >= ticks.get("period", last_start + 1):
+            raise InputError(
+                f"{program.chip.name}: the timers of {program.cores} cores, each sync.stagger after the one before, do "
+                "not all start within one sync.period; make sync.stagger shorter"
+            )
         self.period_ps = ticks["period"] * self.tick_ps if program.chip.sync.kind == "timer" else 0
 
     @property
@@ -137,7 +143,7 @@ class ProcessorRun(TimeRun):
             read=nothing,
             accumulate=nothing,
             multicast=many,
-            release=step * period,
+            release=step * period + core * self.ticks.get("stagger", 0),
         )
         segment = np.repeat(np.arange(count), sizes)
         return load, _Places(step, step[segment], segment)
@@ -163,7 +169,8 @@ class ProcessorRun(TimeRun):
         load, places = self._load(sweeps)
         times = self.mesh.time(load)
         self._check(activities[0].timestep, load, times, sweeps)
-        return [self._result(k, activities[k], sweeps[k], load, places, times) for k in range(len(sweeps))]
+        whole = self._trace(None, load, places, times)
+        return [self._result(k, sweeps[k], load, places, times, whole) for k in range(len(sweeps))]
 
     def drained(self, activities: list[StepActivity], last: bool) -> list[tuple[StepTiming, PacketTrace]] | None:
         """Return `together` of successive timesteps; None where their work goes on into the one after them.
@@ -209,10 +216,10 @@ class ProcessorRun(TimeRun):
             )
 
     def _result(
-        self, k: int, activity: StepActivity, sweep: _Sweeps, load: PacketLoad, places: _Places, times: PacketTimes
+        self, k: int, sweep: _Sweeps, load: PacketLoad, places: _Places, times: PacketTimes, whole: PacketTrace
     ) -> tuple[StepTiming, PacketTrace]:
         tick, cores = self.tick_ps, self.program.cores
-        trace = self._trace(k, load, places, times)
+        trace = self._trace(k, load, places, times) if places.segment_step.any() else whole
         stages = trace.stages
         assert stages is not None
         ends = trace.flits == 0
@@ -235,7 +242,11 @@ class ProcessorRun(TimeRun):
             events[StepCount.DETOURS] = int(times.detours.sum())
             events[StepCount.REINJECTED] = int(times.reinjected.sum())
         rest = max(end, self.period_ps) - end if self.period_ps else self.tick_wait_ps(end + self.barrier_ps)
-        path = processor_path(trace, self.mesh, tick, end, self.barrier_ps, rest, first)
+        path = processor_path(
+            whole, self.mesh, tick, k * self.period_ps, self.ticks.get("stagger", 0) * tick,
+            np.flatnonzero(places.copy_step == k), np.flatnonzero((places.segment_step == k) & (load.flits == 0)),
+            self.barrier_ps, rest,
+        )  # fmt: skip
         duration = self.period_ps or end + self.barrier_ps + rest
         timing = StepTiming(
             duration,
@@ -252,12 +263,13 @@ class ProcessorRun(TimeRun):
         )
         return timing, trace
 
-    def _trace(self, k: int, load: PacketLoad, places: _Places, times: PacketTimes) -> PacketTrace:
-        """Return the packets of timestep `k` of a load, in ps since that timestep began."""
+    def _trace(self, k: int | None, load: PacketLoad, places: _Places, times: PacketTimes) -> PacketTrace:
+        """Return the packets of timestep `k` of a load, in ps since that timestep began; of all for None."""
         many = load.multicast
         assert many is not None
-        tick, start = self.tick_ps, k * self.period_ps
-        mine, my_copies = places.segment_step == k, places.copy_step == k
+        tick, start = self.tick_ps, 0 if k is None else k * self.period_ps
+        mine = places.segment_step == k if k is not None else np.ones(load.flits.size, dtype=np.bool_)
+        my_copies = places.copy_step == k if k is not None else np.ones(many.core.size, dtype=np.bool_)
         number = np.cumsum(mine) - 1
         core = np.repeat(np.arange(self.program.cores), np.diff(load.core_first))[mine]
 

@@ -85,6 +85,8 @@ def chip_delays_ps(chip: Chip) -> dict[str, int]:
         some["reinject"] = 0 if blocked.reinjection is None else blocked.reinjection.value
     if chip.sync.period is not None:
         some["period"] = chip.sync.period.value
+    if chip.sync.stagger is not None:
+        some["stagger"] = chip.sync.stagger.value
     return some | {
         "inject": network.latency_injection.value,
         "eject": network.latency_ejection.value,
@@ -169,15 +171,13 @@ def _check_supported(chip: Chip) -> None:
     """
     core, found = chip.core, []
     processors = core.kind == "processor"
-    if core.phases == "strict":
-        found.append('core.phases "strict"')
     if core.shared_port is not None:
         found.append("core.shared_port")
     if chip.network.tables is not None and not processors:
         found.append("network.tables with cores that are not processors")
     if chip.network.blocked is not None and not processors:
         found.append("network.blocked with cores that are not processors")
-    if chip.sync.kind not in ("barrier", "tick", "timer") or (chip.sync.kind == "tick" and not processors):
+    if chip.sync.kind == "none":
         found.append(f'sync.kind "{chip.sync.kind}"')
     if found:
         raise InputError(f"{chip.name}: {', '.join(found)}: not timed by this version; choose a chip without")
@@ -326,9 +326,10 @@ class TimeRun:
         trace = packet_trace(load, times, tick)
         sent = sending(trace, self.ends)
         core_counts[:, CoreCount.INJECTION_QUEUE_PS] = sent.queued_ps
-        path = critical_path(load, trace, sent, self.ends, self.flights, end, self.barrier_ps)
+        rest = self.tick_wait_ps(end + self.barrier_ps)
+        path = critical_path(load, trace, sent, self.ends, self.flights, end, self.barrier_ps, rest)
         timing = StepTiming(
-            end + self.barrier_ps, sweep, network, synapse, counts, core_counts, times.link_flits, path,
+            end + self.barrier_ps + rest, sweep, network, synapse, counts, core_counts, times.link_flits, path,
             self.no_events, times.dropped, self.no_losses,
         )  # fmt: skip
         return timing, trace

@@ -29,6 +29,8 @@ class CoreEnds:
         int64 (C,): time between two flits that reach a core.
     inject_queue, stage_queue
         Packets before the sweep stalls; messages before each of the two later stages.
+    strict
+        Whether a core takes no message before its sweep is done.
     """
 
     axon_in_ps: int
@@ -36,6 +38,7 @@ class CoreEnds:
     eject_interval_ps: IntArray
     inject_queue: int
     stage_queue: int
+    strict: bool = False
 
     @classmethod
     def of(cls, mesh: MeshModel, tick_ps: int, limited: bool = True) -> CoreEnds:
@@ -46,6 +49,7 @@ class CoreEnds:
             mesh.interval[mesh.core_router, mesh.core_port] * tick_ps,
             mesh.inject_queue if limited else ENDLESS,
             mesh.stage_queue if limited else ENDLESS,
+            mesh.strict,
         )
 
 

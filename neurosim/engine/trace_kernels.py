@@ -13,7 +13,7 @@ from __future__ import annotations
 import numba as nb
 
 SWEEP, INJECTION, LINK, FLIGHT, EJECTION, AXON_IN, SYNAPSE_READ, ACCUMULATE, BARRIER = 0, 1, 2, 3, 4, 5, 6, 7, 8
-TICK, INTERRUPT, ROW, TRANSFER, MEMORY, EARLIER = 9, 10, 11, 12, 13, 14
+TICK, INTERRUPT, ROW, TRANSFER, MEMORY = 9, 10, 11, 12, 13
 
 # Columns of a message's times at its destination core.
 TAKEN, AXON_LEFT, READ_START, READ_LEFT, BEGIN, FINISH, STAGES = 0, 1, 2, 3, 4, 5, 6
@@ -62,13 +62,15 @@ def send_times(core_first, work, left, tail, sweep_end, inject_queue, ready, que
 
 
 @nb.njit(cache=True, nogil=True)
-def receive_times(arrived, read, accumulate, axon_in, stage_queue, times):
+def receive_times(arrived, read, accumulate, since, axon_in, stage_queue, times):
     """Fill the times of one core's messages at its three stages; see `row_kernels.receive`.
 
     Parameters (M messages of one core, in the order of their arrival)
     ----------
     arrived, read, accumulate
         int64 (M,): arrival of the tail; times at the synapse memory and the accumulators.
+    since
+        Time before which axon-in takes no message.
     axon_in
         Time of axon-in for each message.
     stage_queue
@@ -78,7 +80,7 @@ def receive_times(arrived, read, accumulate, axon_in, stage_queue, times):
         and is left, the accumulators begin and end. A stage is left once there is room in the next.
     """
     for m in range(arrived.size):
-        taken, start, begin = arrived[m], 0, 0
+        taken, start, begin = max(arrived[m], since), 0, 0
         if m > 0:
             taken = max(taken, times[m - 1, AXON_LEFT])
             start, begin = times[m - 1, READ_LEFT], times[m - 1, FINISH]

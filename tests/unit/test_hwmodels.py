@@ -242,6 +242,8 @@ def test_no_memory_binds_beside_the_published_times(name: str) -> None:
         assert memories.synapse.read_interval.value <= encoding.synop_time.value
         both = memories.accumulator.read_interval.value + memories.accumulator.write_interval.value
         assert both <= encoding.synop_time.value
+    # The times fitted to boards hold the first word of a list too.
+    assert memories.synapse.read_latency.value == memories.synapse.read_interval.value
     state_bits = core.neuron.state.value if core.neuron.state else 3 * memories.neuron_state.word.value
     words = -(-state_bits // memories.neuron_state.word.value)
     assert words * memories.neuron_state.read_interval.value <= core.neuron.update_inactive_time.value
