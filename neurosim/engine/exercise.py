@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels import load_chip
+from hwmodels import Chip, load_chip
 from neurosim.compiler import compile_network
 from neurosim.engine.run import RunCounts, run_program
 from neurosim.network import (
@@ -57,9 +57,32 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
     return Network(layers, connections, "exercise"), frames
 
 
+def exercise_chips() -> tuple[Chip, Chip]:
+    """Return Loihi 2 with two virtual channels, and with processors, timers and packets that give up, for exercise."""
+
+    def number(value: object) -> dict[str, object]:
+        return {"value": value, "kind": "estimate", "source": "exercise", "note": "of no meaning"}
+
+    channels, processors = (load_chip("loihi2").to_dict() for _ in range(2))
+    channels["network"]["virtual_channels"] = number(2)
+    core = processors["core"]
+    core["kind"] = "processor"
+    names = ("packet_time", "row_setup_time", "row_time", "timer_time")
+    core["processor"] = {name: number("200 ns") for name in names} | {"buffer": number(4)}
+    core["axon_in"]["time"] = number("0 ns")
+    network = processors["network"]
+    network["flit"] = number("64 bit")
+    network["blocked"] = {"wait": number("1 us"), "emergency": False}
+    network["blocked"] |= {"reinjection": number("1 us"), "reinjection_queue": number(4)}
+    processors["sync"] = {"kind": "timer", "period": number("40 us")}
+    return Chip.from_dict(channels), Chip.from_dict(processors)
+
+
 def run_exercise(timesteps: int = 9) -> RunCounts:
-    """Compile every kernel that is not cached yet, by running the network above on Loihi 2."""
+    """Compile every kernel that is not cached yet, by running the network above on Loihi 2 and its variants."""
     network, frames = exercise_network()
+    for chip in exercise_chips():
+        run_program(compile_network(network, chip), frames, timesteps, threads=1)
     program = compile_network(network, load_chip("loihi2"))
     run_program(program, frames, timesteps, threads=1, fidelity="fast")
     return run_program(program, frames, timesteps, keep_activity=True, threads=1)

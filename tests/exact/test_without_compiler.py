@@ -13,13 +13,16 @@ import numpy as np
 from hwmodels import Chip, load_chip
 from neurosim.compiler import compile_network
 from neurosim.engine import run_program
-from neurosim.engine.exercise import exercise_network, run_exercise
+from neurosim.engine.exercise import exercise_chips, exercise_network, run_exercise
 
 digest = hashlib.sha256()
 
 
 def note(counts):
-    arrays = (counts.layer_counts, counts.core_counts, counts.link_flits, counts.duration_ps, *counts.outputs.values())
+    arrays = (
+        counts.layer_counts, counts.core_counts, counts.link_flits, counts.duration_ps, counts.path_ps,
+        counts.step_counts, counts.dropped, *counts.outputs.values(),
+    )
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     for activity in counts.activity:
@@ -31,6 +34,9 @@ def note(counts):
 note(run_exercise())
 number = {"value": 4, "kind": "architecture", "source": "this test"}
 network, frames = exercise_network()
+# Two virtual channels; processors.
+for chip in exercise_chips():
+    note(run_program(compile_network(network, chip), frames, 4, keep_activity=True, threads=1))
 # Lanes, banks and a sweep of touched neurons; a crossbar.
 for kind, sweep, lanes in (("pipeline", "touched", number), ("crossbar", "all", None)):
     plain = load_chip("loihi2").to_dict()
@@ -70,12 +76,16 @@ def test_the_exercise_goes_through_every_kernel() -> None:
         fast_kernels,
         function_kernels,
         packet_kernels,
+        segment_kernels,
         time_kernels,
         trace_kernels,
     )
 
     exercise.run_exercise()
-    for module in (function_kernels, packet_kernels, time_kernels, fast_kernels, trace_kernels):
+    modules = (
+        function_kernels, packet_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels,
+    )  # fmt: skip
+    for module in modules:
         for name, kernel in vars(module).items():
             is_kernel = isinstance(kernel, numba.core.registry.CPUDispatcher)
             called_from_python = not name.startswith("_")
