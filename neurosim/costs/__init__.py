@@ -1,6 +1,7 @@
 """Costs: counts times constants, latency and throughput, traffic, and the audit of every run."""
 
 from neurosim.costs.energy import PROVENANCE, EnergyTerm, Interval
+from neurosim.costs.incidents import Incidents
 from neurosim.costs.result import Energy, MemoryTraffic, Result
 from neurosim.costs.window import Window, find_window
 
@@ -8,6 +9,7 @@ __all__ = [
     "PROVENANCE",
     "Energy",
     "EnergyTerm",
+    "Incidents",
     "Interval",
     "MemoryTraffic",
     "Result",

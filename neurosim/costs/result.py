@@ -12,6 +12,7 @@ from neurosim.compiler import MEMORIES, Program
 from neurosim.compiler.topology import chip_topology, link_classes
 from neurosim.costs.audit import audit_counts, audit_sum
 from neurosim.costs.energy import ZERO, EnergyTerm, Interval, dynamic_terms, provenance, static_term
+from neurosim.costs.incidents import Incidents
 from neurosim.costs.window import Window, find_window
 from neurosim.engine import LayerCount, RunCounts
 from neurosim.errors import InputError
@@ -173,6 +174,17 @@ class Result:
             f"{error[0]:.2%} on average and {error[1]:.2%} at most"
         )
 
+    @cached_property
+    def incidents(self) -> Incidents:
+        """What went wrong in the run, where the chip lets it: late timesteps, messages dropped and lost."""
+        return Incidents(self.counts)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences without which the numbers mislead: on approximate times, late work, messages that never came."""
+        fidelity = self.fidelity_note
+        return (*(() if fidelity is None else (fidelity,)), *self.incidents.sentences)
+
     @property
     def window_note(self) -> str | None:
         """Sentence on runs too short for a full pipeline; None where all layers were at work at once."""
@@ -278,14 +290,15 @@ class Result:
         """Traffic of each kind of memory over all timesteps.
 
         Every synop reads and writes one accumulator; every update of a layer with inputs reads and
-        clears one; every packet reads one entry of the axon-out and of the axon-in table.
+        clears one; every packet reads one entry of the axon-out table, and one of the axon-in table at each core
+        that it reaches.
         """
         core, c = self.chip.core, LayerCount
         sums = self.counts.layer_counts.sum(axis=0)
         fed = np.array([any(k.target == layer.name for k in self.network.connections) for layer in self.network.layers])
         synops = int(sums[:, [c.CHARGED_DENSE, c.CHARGED_SPARSE, c.CHARGED_CONV]].sum())
         swept = int(sums[fed][:, [c.UPDATES_ACTIVE, c.UPDATES_INACTIVE]].sum())
-        packets = int(sums[:, c.PACKETS].sum())
+        packets, copies = (int(sums[:, count].sum()) for count in (c.PACKETS, c.COPIES))
         words = {name: int(getattr(core.memories, name).word.value) for name in MEMORIES}
         entry_in = -(-int(core.axon_in_entry_bits.value) // words["axon_in"])
         entry_out = -(-int(core.axon_out_entry_bits.value) // words["axon_out"])
@@ -296,7 +309,7 @@ class Result:
                 int(sums[:, c.STATE_WORDS_WRITTEN].sum()),
             ),
             "accumulator": (synops + swept, synops + swept),
-            "axon_in": (packets * entry_in, 0),
+            "axon_in": (copies * entry_in, 0),
             "axon_out": (packets * entry_out, 0),
         }
         out = []

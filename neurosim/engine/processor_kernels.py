@@ -332,8 +332,9 @@ def pass_time(core, now, cpus):
 
 @nb.njit(cache=True, nogil=True, inline="always")
 def run_tile(
-    tile, width, now, habits, inject_latency, inject_interval, buffer_flits, tile_first, tile_core, core_port, way,
-    trees, cores, cpus, packets, copies, stages, ports, fifo, rings, queues, memory_free, filled, counters,
+    tile, width, channels, now, habits, inject_latency, inject_interval, buffer_flits, tile_first, tile_core,
+    core_port, way, trees, cores, cpus, packets, copies, stages, ports, fifo, rings, queues, memory_free, filled,
+    counters,
 ):  # fmt: skip
     """Evaluate the cores of a tile whose next event is due; see `time_step` for the parameters.
 
@@ -352,7 +353,7 @@ def run_tile(
             run_jobs(
                 core, tile, now, habits[SET_UP_TICKS], habits[MEMORY_LATENCY], cpus, queues, copies, stages, memory_free
             )
-            port = (tile * width + core_port[core]) * PORT
+            port = (tile * width + core_port[core]) * channels * PORT
             going = True
             while going:
                 run_sweep(core, now, cores, cpus, packets, rings, counters)
@@ -364,7 +365,7 @@ def run_tile(
                     slot = ports[port + FIFO] + ports[port + FIRST]
                     ports[port + WANTS] = head_wants(fifo[slot + 1], tile, packets, copies, way, trees)
                     ports[port + SINCE] = fifo[slot]
-                    filled[tile] |= np.int64(1) << core_port[core]
+                    filled[tile] |= np.int64(1) << (core_port[core] * channels)
                     wake = min(wake, fifo[slot])
                 going = cpus[cpu + SWEEP] == NO_ROOM and cpus[cpu + ROOM_AT] <= now
             cpus[cpu + NEXT] = next_event(core, now, cpus, queues, packets, stages)

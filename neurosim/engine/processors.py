@@ -311,8 +311,6 @@ class ProcessorRun(TimeRun):
     ) -> None:
         """Fill in the times of cores that only the run itself could tell."""
         counts[:, CoreCount.SWEEP_PS] *= self.tick_ps
-        counts[:, CoreCount.SYNAPSE_READ_PS] *= self.tick_ps
-        counts[:, CoreCount.ACCUMULATE_PS] *= self.tick_ps
         stages = trace.stages
         assert stages is not None
         spans, core = stages.times_ps, trace.destination
@@ -328,6 +326,9 @@ class ProcessorRun(TimeRun):
         set_up_ps = self.ticks["set_up"] * self.tick_ps
         counts[:, CoreCount.SET_UP_PS] = np.bincount(core[done], minlength=len(counts)) * set_up_ps
         moved = spans[:, p.TRANSFER_BEGIN] >= 0
+        counts[:, [CoreCount.SYNAPSE_READ_PS, CoreCount.ACCUMULATE_PS]] = 0  # what was lost took no time
+        add(CoreCount.SYNAPSE_READ_PS, core[moved], trace.read_ps[moved])
+        add(CoreCount.ACCUMULATE_PS, core[moved], trace.accumulate_ps[moved])
         add(CoreCount.MEMORY_WAIT_PS, core[moved], spans[moved, p.TRANSFER_BEGIN] - spans[moved, p.SET_UP_END])
         sent = trace.flits > 0
         add(CoreCount.INJECTION_QUEUE_PS, trace.source[sent], trace.left_ps[sent] - stages.ready_ps[sent])

@@ -265,7 +265,7 @@ def time_step(
             if habits is not None:  # noqa: SIM102 - a branch is left out only where nothing else is asked
                 if router >= routers:
                     again, when = run_tile(
-                        router - routers, width, now, habits, inject_latency, inject_interval, buffer_flits,
+                        router - routers, width, channels, now, habits, inject_latency, inject_interval, buffer_flits,
                         tile_first, tile_core, core_port, way, trees, cores, cpus, packets, copies, stages, ports,
                         fifo, rings, queues, memory_free, filled, counters,
                     )  # fmt: skip

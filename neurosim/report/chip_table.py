@@ -53,7 +53,7 @@ def entries(chip: Chip) -> Iterator[Entry]:
 def _section(section: str, table: dict[str, Any]) -> Iterator[Entry]:
     deeper = []
     for key, held in table.items():
-        if isinstance(held, list):
+        if isinstance(held, list) and all(isinstance(part, dict) for part in held):
             deeper += [(f"{section}.{key}.{place}", part) for place, part in enumerate(held)]
         elif isinstance(held, dict) and "source" not in held:
             deeper.append((f"{section}.{key}", held))
@@ -65,7 +65,7 @@ def _section(section: str, table: dict[str, Any]) -> Iterator[Entry]:
 
 def _entry(section: str, key: str, held: Any) -> Entry:
     if not isinstance(held, dict):
-        return Entry(section, key, str(held).lower() if isinstance(held, bool) else str(held))
+        return Entry(section, key, str(held).lower() if isinstance(held, bool) else _text(held))
     value = held["value"]
     ends = [held.get(end) for end in ("low", "high")]
     shown = [_text(value if end is None else end) for end in ends]

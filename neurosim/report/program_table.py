@@ -9,6 +9,7 @@ from rich.text import Text
 from neurosim.compiler import Program
 from neurosim.compiler.placement import chip_distances, placement_cost
 from neurosim.report.layout import NOTHING, Column, counted, percent, print_columns
+from neurosim.report.routing import entries_sentence, fullest_router
 
 _TITLES = {
     "neurons": "neurons",
@@ -60,6 +61,9 @@ def print_program(program: Program, console: Console) -> None:
         f"If every neuron sends once: {counted(messages, 'message')} between cores, "
         f"{counted(hops, 'hop')}{mean} (placement seed {program.seed})"
     )
+    fullest = fullest_router(program)
+    if fullest is not None:
+        console.print(entries_sentence(fullest))
 
 
 def _times(shape: tuple[int, ...]) -> str:

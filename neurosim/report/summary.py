@@ -14,9 +14,11 @@ from hwmodels import Chip
 from hwmodels.loader import SET_BY_USER
 from neurosim.costs import Energy, Interval, Result
 from neurosim.engine import LayerCount, Resource, binding
+from neurosim.engine.counters import StepCount
 from neurosim.files import atomic_path
 from neurosim.formats import reader_options
 from neurosim.report.origin import Origin, chip_sha256
+from neurosim.report.routing import fullest_router
 
 SCHEMA = "neurosim.summary/1"
 
@@ -52,9 +54,27 @@ MEANINGS = {
     "binding": (
         "The resource with the largest part of a timestep's critical path, the chain of what its end waited for "
         "back to its start. Link: waits for other packets, slots and credits; flight: the way through an empty "
-        "network; injection and ejection: flits leave or reach a core one by one."
+        "network; injection and ejection: flits leave or reach a core one by one. On processors, interrupt: a CPU "
+        "takes packets; row: set-ups of transfers and the work on rows; row transfer: a row comes from the tile's "
+        "memory; memory wait: that memory is busy with other rows. Tick wait: all is done and the next tick is waited "
+        "for, or a core waits for its timer. A path is as long as its timestep, or, where work is late, as the work."
     ),
-    "hops": "Packets times the links between routers that each crosses, booked to the layer that sent them.",
+    "hops": "The links between routers that packets cross, booked to the layer that sent them.",
+    "copies": "Messages that packets bring to cores: one a packet, more where packets branch on their way.",
+    "incidents": (
+        "late_timesteps: timesteps whose work went beyond their timer's period, late_most_ps by how much at most; "
+        "late_sweeps and late_messages: sweeps, and messages to be worked in, that were not done by then. dropped: "
+        "messages, counted by the cores that should have got them, that routers gave up; lost: messages that found "
+        "no place in a core's buffer; both of messages_due. detours: flits sent on a way round a blocked link; "
+        "reinjected: flits that were given up and sent again. stretched_timesteps: timesteps for which a tick waited. "
+        "The values computed, counts and energies take all messages as delivered, in time. Where timesteps are timed "
+        "together because work goes on from one into the next, detours and reinjected stand with the first of them."
+    ),
+    "routing_tables": (
+        "The router with the most entries. entries_full: one for every core whose packets pass; entries_default: the "
+        "same without those that packets need that go straight on; entries_minimised: what is left after minimising, "
+        "and must not be more than entries_limit."
+    ),
     "provenance": (
         "Shares of the energy per inference, or of the run where it holds no steady inference, by the kind "
         "of the constant that each part rests on. Static energy is booked to the kind of the static power; the "
@@ -125,13 +145,17 @@ def summarise(
         "layers": _layers(result),
         "memories": [_memory(memory) for memory in result.memories],
         "network": _network(result),
+        "routing_tables": fullest_router(result.program),
+        "incidents": _incidents(result),
         "energy_terms": _terms(result),
         "provenance": {kind: float(share) for kind, share in energy.provenance.items()},
         "per_timestep": _per_timestep(result),
         "fidelity": result.counts.fidelity,
         "fidelity_error": _fidelity_error(result),
+        "warnings": list(result.warnings),
         "notes": [
-            *(note for note in (result.fidelity_note, result.window_note) if note),
+            *result.warnings,
+            *(() if result.window_note is None else (result.window_note,)),
             *notes,
             *result.notes,
             *_shortage(result),
@@ -179,13 +203,14 @@ def _energy(energy: Energy) -> dict[str, float]:
 
 
 def _timestep(result: Result) -> dict[str, Any]:
-    each_ps = result.counts.duration_ps.tolist()
+    each_ps, period = result.counts.duration_ps.tolist(), result.chip.sync.period
     # Divided and not multiplied by 1e-12: the quotient of two exact numbers is the nearest float.
     return {
         "mean": sum(each_ps) / len(each_ps) / PS_PER_S,
         "min": min(each_ps) / PS_PER_S,
         "max": max(each_ps) / PS_PER_S,
         "steady_mean": result.timestep_mean_s,
+        "period": None if period is None else period.value / PS_PER_S,
         "each": [ps / PS_PER_S for ps in each_ps],
     }
 
@@ -200,6 +225,7 @@ def _layers(result: Result) -> list[dict[str, Any]]:
         "synops_nonzero": result.layer_total(c.SYNOPS_NONZERO),
         "neuron_updates": result.layer_total(c.UPDATES_ACTIVE) + result.layer_total(c.UPDATES_INACTIVE),
         "packets": result.layer_total(c.PACKETS),
+        "copies": result.layer_total(c.COPIES),
         "hops": result.layer_total(c.HOPS),
     }
     return [
@@ -229,9 +255,22 @@ def _network(result: Result) -> dict[str, Any]:
     c = LayerCount
     return {
         "packets": int(result.layer_total(c.PACKETS).sum()),
+        "copies": int(result.layer_total(c.COPIES).sum()),
         "flits": int(result.layer_total(c.FLITS).sum()),
         "hops": int(result.layer_total(c.HOPS).sum()),
         "peak_link_utilisation": float(result.peak_link_utilisation),
+    }
+
+
+def _incidents(result: Result) -> dict[str, int]:
+    incidents = result.incidents
+    counts = (count for count in StepCount if count != StepCount.LATE_PS)
+    return {
+        "messages_due": incidents.messages_due,
+        "late_timesteps": incidents.late_timesteps,
+        "late_most_ps": incidents.late_most_ps,
+        **{count.name.lower(): incidents.total(count) for count in counts},
+        "stretched_timesteps": int(np.count_nonzero(incidents.stretched)),
     }
 
 
@@ -291,6 +330,7 @@ def _per_timestep(result: Result) -> dict[str, Any]:
         **by_layer,
         "binding": [None if resource is None else resource.label for resource in bound],
         "critical_path_ps": {resource.label: path_ps[:, resource].tolist() for resource in Resource},
+        **{count.name.lower(): result.incidents.each(count).tolist() for count in StepCount},
     }
 
 

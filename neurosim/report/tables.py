@@ -11,8 +11,10 @@ from typing import Any
 
 from neurosim.costs import Result
 from neurosim.engine import CoreCount, LayerCount, binding
+from neurosim.engine.counters import StepCount
 from neurosim.files import atomic_path, make_folder, together
 from neurosim.report.places import LinkPlace, link_places, tile_place
+from neurosim.report.routing import router_entries
 
 Row = Iterable[Any]
 
@@ -23,6 +25,8 @@ _CORE_COLUMNS = {
     "sweep_ps": CoreCount.SWEEP_PS,
     "stall_ps": CoreCount.STALL_PS,
     "axon_in_ps": CoreCount.AXON_IN_PS,
+    "set_up_ps": CoreCount.SET_UP_PS,
+    "memory_wait_ps": CoreCount.MEMORY_WAIT_PS,
     "synapse_read_ps": CoreCount.SYNAPSE_READ_PS,
     "accumulate_ps": CoreCount.ACCUMULATE_PS,
     "input_wait_ps": CoreCount.INPUT_WAIT_PS,
@@ -39,6 +43,7 @@ _STEP_COLUMNS = {
     "synops": LayerCount.SYNOPS,
     "synops_nonzero": LayerCount.SYNOPS_NONZERO,
     "packets": LayerCount.PACKETS,
+    "copies": LayerCount.COPIES,
     "flits": LayerCount.FLITS,
     "hops": LayerCount.HOPS,
 }
@@ -105,7 +110,8 @@ def _timesteps(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
     names = [layer.name for layer in result.network.layers]
     bound = [binding(path_ps) for path_ps in counts.path_ps]
     times = ("duration_ps", "sweep_end_ps", "last_packet_ps", "last_synapse_ps", "barrier_ps")
-    yield ["timestep", *times, "binding", *_STEP_COLUMNS, *(f"messages {name}" for name in names)]
+    incidents = [count.name.lower() for count in StepCount]
+    yield ["timestep", *times, "binding", *_STEP_COLUMNS, *incidents, *(f"messages {name}" for name in names)]
     spans = (counts.duration_ps, counts.sweep_ps, counts.network_ps, counts.synapse_ps)
     for step in range(counts.timesteps):
         here = counts.layer_counts[step]
@@ -115,6 +121,7 @@ def _timesteps(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
             counts.barrier_ps,
             resource.label if (resource := bound[step]) else None,
             *(int(here[:, count].sum()) for count in _STEP_COLUMNS.values()),
+            *counts.step_counts[step].tolist(),
             *here[:, LayerCount.MESSAGES].tolist(),
         ]
 
@@ -123,7 +130,8 @@ def _cores(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
     program = result.program
     per_tile = program.chip.mesh.cores_per_tile.value
     total_ps = int(result.counts.duration_ps.sum())
-    yield ["core", "layer", "x", "y", "core_in_tile", "neurons", "neuron_slots", "box", *_CORE_COLUMNS, *_QUEUE_COLUMNS]
+    place = ("core", "layer", "x", "y", "core_in_tile", "neurons", "neuron_slots", "box")
+    yield [*place, *_CORE_COLUMNS, *_QUEUE_COLUMNS, "lost"]
     for core, part in enumerate(program.slices):
         counts = result.counts.core_counts[core]
         yield [
@@ -136,23 +144,35 @@ def _cores(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
             " ".join(f"{low}:{high}" for low, high in part.box),
             *(int(counts[column]) for column in _CORE_COLUMNS.values()),
             *(int(counts[column]) / total_ps if total_ps else 0.0 for column in _QUEUE_COLUMNS.values()),
+            int(result.counts.lost[core]),
         ]
 
 
 def _links(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
     """Yield every link between routers, and every output from a router to a core in use."""
-    yield ["x", "y", "output", "to_x", "to_y", "to_core", "flits", "utilisation"]
+    yield ["x", "y", "output", "to_x", "to_y", "to_core", "flits", "utilisation", "dropped_flits"]
     for place, flits, busy in _traffic(result):
-        yield [place.x, place.y, place.output, place.to_x, place.to_y, place.to_core, flits, busy]
+        dropped = int(result.counts.dropped[place.router, place.port])
+        yield [place.x, place.y, place.output, place.to_x, place.to_y, place.to_core, flits, busy, dropped]
 
 
 def _routers(result: Result, summary: Mapping[str, Any]) -> Iterator[Row]:
-    """Yield every router: what its outputs of `_links` carried, and how busy they were."""
-    yield ["x", "y", "outputs", "flits", "utilisation_mean", "utilisation_max"]
-    for (x, y), group in groupby(_traffic(result), key=lambda link: (link[0].x, link[0].y)):
+    """Yield every router: what its outputs of `_links` carried and gave up, how busy they were, and its table."""
+    program = result.program
+    entries = list(router_entries(program, 0))
+    yield ["x", "y", "outputs", "flits", "utilisation_mean", "utilisation_max", "dropped_flits", *entries]
+    for router, group in groupby(_traffic(result), key=lambda link: link[0].router):
         outputs = list(group)
         busy = [share for _, _, share in outputs]
-        yield [x, y, len(outputs), sum(flits for _, flits, _ in outputs), fsum(busy) / len(busy), max(busy)]
+        yield [
+            *tile_place(program, router),
+            len(outputs),
+            sum(flits for _, flits, _ in outputs),
+            fsum(busy) / len(busy),
+            max(busy),
+            sum(int(result.counts.dropped[router, place.port]) for place, _, _ in outputs),
+            *router_entries(program, router).values(),
+        ]
 
 
 def _traffic(result: Result) -> Iterator[tuple[LinkPlace, int, float]]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from neurosim.report.layout import Column, counted, engineering, percent, print_columns, print_list, scaled
+from neurosim.report.routing import entries_sentence
 
 Summary = Mapping[str, Any]
 
@@ -45,8 +46,8 @@ def _header(summary: Summary, console: Console) -> None:
     console.print(f"{counted(summary['timesteps'], 'timestep')}, {each}, {whole} complete{steady}")
     for key, value in summary["settings"].items():
         console.print(Text(f"set by the user: {key} = {value}"))
-    if summary["fidelity"] != "cycle":
-        console.print(Text(f"{summary['notes'][0]}", style="bold"))
+    for warning in summary["warnings"]:
+        console.print(Text(warning, style="bold"))
     console.print()
 
 
@@ -72,11 +73,12 @@ def _headline(summary: Summary, console: Console) -> None:
     static = "static power until the next inference enters" if inference else "static power all the while"
     row("  static", engineering(energy["static"], "J"), static, False)
     latency, rate = summary["latency_per_inference_s"], summary["throughput_inferences_per_s"]
+    in_time = ", if ticks were in time" if summary["incidents"]["late_timesteps"] else ""
     if latency is not None:
-        row("latency", engineering(latency, "s"), "from its first timestep until its answer is out")
+        row("latency", engineering(latency, "s"), f"from its first timestep until its answer is out{in_time}")
     if rate is not None:
         shown = f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"
-        row("throughput", f"{shown} /s", "inferences, with the pipeline full")
+        row("throughput", f"{shown} /s", f"inferences, with the pipeline full{in_time}")
     step = summary["timestep_s"]
     if step["steady_mean"] is not None:
         row("timestep", engineering(step["steady_mean"], "s"), "mean with the pipeline full", False)
@@ -101,7 +103,8 @@ def _binding(summary: Summary, console: Console) -> None:
 
 
 def _layers(summary: Summary, console: Console) -> None:
-    layers = summary["layers"]
+    layers, network = summary["layers"], summary["network"]
+    branched = network["copies"] != network["packets"]
 
     def whole(title: str, key: str) -> Column:
         values = [layer[key] for layer in layers]
@@ -119,14 +122,27 @@ def _layers(summary: Summary, console: Console) -> None:
         Column(f"dynamic\nenergy/{unit}", energies[:-1], foot=energies[-1]),
         whole("updates", "neuron_updates"),
         whole("packets", "packets"),
+        # Packets that do not branch are one message each.
+        *([whole("copies", "copies")] if branched else []),
         whole("hops", "hops"),
     ]
     print_columns(f"Layers over {counted(summary['timesteps'], 'timestep')}", columns, console)
-    network = summary["network"]
+    copies = f", {counted(network['copies'], 'copy', 'copies')} for cores" if branched else ""
     console.print(
-        f"{counted(network['packets'], 'packet')} of {counted(network['flits'], 'flit')} in all; "
+        f"{counted(network['packets'], 'packet')} of {counted(network['flits'], 'flit')} in all{copies}; "
         f"the busiest link was in use for {percent(network['peak_link_utilisation'])} % of the time"
     )
+    fullest, incidents = summary["routing_tables"], summary["incidents"]
+    if fullest is not None:
+        console.print(Text(entries_sentence(fullest)))
+    if incidents["late_timesteps"]:
+        sweeps, messages = (counted(incidents[f"late_{name}s"], name) for name in ("sweep", "message"))
+        console.print(f"late in {counted(incidents['late_timesteps'], 'timestep')}: {sweeps} and {messages}")
+    if incidents["detours"] or incidents["reinjected"]:
+        console.print(
+            f"{counted(incidents['detours'], 'flit')} went round a blocked link, "
+            f"{incidents['reinjected']:,} were given up and sent again"
+        )
 
 
 def _memories(summary: Summary, console: Console) -> None:

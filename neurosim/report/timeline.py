@@ -6,7 +6,8 @@ Perfetto itself shows whole nanoseconds.
 
 Tracks: process 1 holds timesteps, with the barrier inside, and the critical path; process 2 the utilisation
 of every link by timestep; every core has a process with a thread each for its sweep, the head of its
-injection queue, axon-in, synapse read and accumulate. A packet on its way is an async event of its sender.
+injection queue, and the stages of `timeline_rows`. A packet on its way is an async event of its sender. Messages that
+are dropped or lost are instant events (i).
 """
 
 from __future__ import annotations
@@ -20,18 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neurosim.compiler import Program
-from neurosim.engine import PacketTrace, Resource, RunCounts, StepTrace, binding
-from neurosim.engine.critical import path_totals, receiving, sending
-from neurosim.engine.trace import CoreEnds
-from neurosim.engine.trace_kernels import AXON_LEFT, BEGIN, FINISH, READ_LEFT, READ_START, TAKEN
+from neurosim.engine import LayerCount, Resource, RunCounts, StepTrace, binding
+from neurosim.engine.critical import TO_PS, path_totals
 from neurosim.errors import InputError
 from neurosim.files import atomic_path
 from neurosim.report.places import LinkPlace, link_places, tile_place
+from neurosim.report.timeline_rows import FROM, KIND, KINDS, PacketRows
 
-IntArray = NDArray[np.int64]
 Event = dict[str, Any]
 
 PS_PER_US = 1_000_000
@@ -45,23 +43,12 @@ COMPRESSION = 4
 STEPS, LINKS, FIRST_CORE = 1, 2, 10
 """Process numbers: timesteps, links, and core 0; the other cores follow."""
 
-# Kinds of a packet's events: name, thread of the core, category.
-_SWEEP, _STALL, _INJECT, _NETWORK, _AXON_IN, _READ, _ACCUMULATE, _BLOCKED_AXON, _BLOCKED_READ = range(9)
-_KINDS = (
-    ("sweep", 1, "sender"),
-    ("stall", 1, "sender"),
-    ("inject", 2, "sender"),
-    ("packet", 2, "network"),
-    ("axon in", 3, "receiver"),
-    ("synapse read", 4, "receiver"),
-    ("accumulate", 5, "receiver"),
-    ("blocked", 3, "receiver"),
-    ("blocked", 4, "receiver"),
-)
-_THREADS = {1: "sweep", 2: "injection queue, head", 3: "axon in", 4: "synapse read", 5: "accumulate"}
+PATHS = 2
+"""First thread of critical paths in the process of timesteps."""
 
-# Columns of a packet's event; INFO is the core at the other end, or -1.
-_FROM, _TO, _KIND, _CORE, _PACKET, _INFO = range(6)
+
+_EVENTS = np.array([2 if kind.phase == "b" else 1 for kind in KINDS])
+"""Events of a row of each kind."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +115,8 @@ class _Timeline:
         self.start_ps = {trace.timestep: int(ends[trace.timestep - 1]) for trace in counts.traces}
         chosen = np.zeros(self.program.cores, dtype=np.bool_)
         chosen[slice(None) if self.window.cores is None else list(self.window.cores)] = True
-        self.chosen = chosen
+        self.rows = PacketRows(self.program, chosen)
+        self.path_ends: list[int] = []
 
     def write(self, file: gzip.GzipFile) -> None:
         """Write all; `events` and `capped` hold what came of it afterwards."""
@@ -170,6 +158,7 @@ class _Timeline:
     def _paths(self) -> Iterator[Event]:
         for trace in self.counts.traces:
             start = self.start_ps[trace.timestep]
+            lane = self._lane(start, start + int(trace.path[:, TO_PS].max(initial=0)))
             for kind, core, towards, since, until in trace.path.tolist():
                 name = Resource(kind).label
                 args = {}
@@ -177,7 +166,16 @@ class _Timeline:
                     name, args["core"] = f"{name}, core {core}", core
                 if towards >= 0:
                     name, args["to_core"] = f"{name} to {towards}", towards
-                yield _span(name, "critical path", start + since, start + until, STEPS, 2, args)
+                yield _span(name, "critical path", start + since, start + until, STEPS, lane, args)
+
+    def _lane(self, since: int, until: int) -> int:
+        """Return the first thread on which nothing is left: a path of late work goes on into the next timesteps."""
+        for place, end in enumerate(self.path_ends):
+            if end <= since:
+                self.path_ends[place] = until
+                return PATHS + place
+        self.path_ends.append(until)
+        return PATHS + len(self.path_ends) - 1
 
     def _links(self) -> Iterator[Event]:
         """Yield the utilisation of each link between routers that any timestep used, and 0 at the end."""
@@ -186,14 +184,31 @@ class _Timeline:
         places = [
             place for place in link_places(self.program) if place.to_core is None and flits[place.router, place.port]
         ]
-        for trace in traces:
+        for trace, duration_ps in self._timed_together():
             for place in places:
                 busy_ps = int(trace.link_flits[place.router, place.port]) * place.interval_ps
-                yield _counter(place, self.start_ps[trace.timestep], busy_ps / max(trace.duration_ps, 1))
+                yield _counter(place, self.start_ps[trace.timestep], busy_ps / max(duration_ps, 1))
         if traces:
             end = self.start_ps[traces[-1].timestep] + traces[-1].duration_ps
             for place in places:
                 yield _counter(place, end, 0.0)
+
+    def _timed_together(self) -> Iterator[tuple[StepTrace, int]]:
+        """Yield timesteps with the time in which their links carried what is booked to them.
+
+        What timesteps that are timed together send stands with the first: those after it have packets, and no flits.
+        """
+        packets = self.counts.layer_counts[:, :, LayerCount.PACKETS].sum(axis=1)
+        waiting: list[StepTrace] = []
+        together = 1
+        for trace in self.counts.traces:
+            if waiting and trace.link_flits.any():
+                yield from _stretches(waiting, together)
+                waiting, together = [], 1
+            waiting.append(trace)
+            if packets[trace.timestep - 1] and not trace.link_flits.any():
+                together = len(waiting)
+        yield from _stretches(waiting, together)
 
     def _packets(self, trace: StepTrace) -> Iterator[Event]:
         step, start = trace.timestep, self.start_ps[trace.timestep]
@@ -201,27 +216,31 @@ class _Timeline:
         if trace.packets is None or not room:
             self._cap(step, 0, trace.packets is None)
             return
-        rows = self._rows(trace.packets, trace.ends, trace.duration_ps)
+        rows = self.rows.of(trace)
         # A packet on its way is two events, which stay together.
-        weight = np.where(rows[:, _KIND] == _NETWORK, 2, 1)
+        weight = _EVENTS[rows[:, KIND]]
         fits = int(np.searchsorted(np.cumsum(weight), room, side="right"))
         self.events += int(weight[:fits].sum())
         if fits < len(rows):
-            self._cap(step, int(rows[fits, _FROM]))
+            self._cap(step, int(rows[fits, FROM]))
         for since, until, kind, core, packet, info in rows[:fits].tolist():
             self.used.add(core)
-            name, thread, category = _KINDS[kind]
+            this = KINDS[kind]
             pid, begin, end = FIRST_CORE + core, start + since, start + until
-            if kind == _NETWORK:
-                common = {"cat": category, "id": f"{step}.{packet}.{info}", "pid": pid, "tid": thread}
+            if this.phase == "b":
+                common = {"cat": this.category, "id": f"{step}.{packet}.{info}", "pid": pid, "tid": this.thread}
                 args = {"packet": packet, "to_core": info}
                 yield {"name": f"to core {info}", "ph": "b", "ts": _us(begin), **common, "args": args}
                 yield {"name": f"to core {info}", "ph": "e", "ts": _us(end), **common}
                 continue
             args = {} if packet < 0 else {"packet": packet}
             if info >= 0:
-                args["from_core"] = info
-            yield _span(name, category, begin, end, pid, thread, args)
+                args["to_core" if this.category == "network" else "from_core"] = info
+            if this.phase == "i":
+                common = {"cat": this.category, "pid": pid, "tid": this.thread, "args": args}
+                yield {"name": this.name, "ph": "i", "ts": _us(begin), "s": "t", **common}
+                continue
+            yield _span(this.name, this.category, begin, end, pid, this.thread, args)
 
     def _cap(self, timestep: int, at_ps: int, whole: bool = False) -> None:
         self.capped = (
@@ -230,62 +249,17 @@ class _Timeline:
             + "; allow more events, or choose fewer timesteps or cores"
         )
 
-    def _rows(self, packets: PacketTrace, ends: CoreEnds, duration_ps: int) -> IntArray:
-        """Return the events of a timestep's packets by time; see the columns above."""
-        parts = [*self._sent(packets, ends), self._flown(packets)]
-        for core in np.flatnonzero(self.chosen).tolist():
-            parts.extend(self._received(packets, core, ends))
-        rows = np.concatenate(parts)
-        # The port may be busy with a last flit when all work is done.
-        rows[:, _TO] = np.minimum(rows[:, _TO], duration_ps)
-        rows = rows[rows[:, _TO] > rows[:, _FROM]]
-        return rows[np.lexsort((rows[:, _PACKET], rows[:, _KIND], rows[:, _CORE], rows[:, _FROM]))]
-
-    def _sent(self, packets: PacketTrace, ends: CoreEnds) -> Iterator[IntArray]:
-        ready = sending(packets, ends).ready_ps
-        core, number = packets.source, np.arange(packets.source.size)
-        mine = self.chosen[core]
-        first = packets.core_first[core] == number
-        made = np.where(first, 0, np.roll(ready, 1)) + packets.work_ps
-        stall = np.flatnonzero((ready > made) & mine)
-        yield _rows(made[stall], ready[stall], _STALL, core[stall], -1, -1)
-        # A core sweeps from 0 to its end but for its stalls: as many spans begin as end.
-        cores = np.flatnonzero(self.chosen)
-        owner = np.concatenate((cores, core[stall]))
-        begins = np.concatenate((np.zeros_like(cores), ready[stall]))
-        stops = np.concatenate((packets.sweep_end_ps[cores], made[stall]))
-        by_begin, by_stop = np.lexsort((begins, owner)), np.lexsort((stops, owner))
-        yield _rows(begins[by_begin], stops[by_stop], _SWEEP, owner[by_begin], -1, -1)
-        free = packets.injected_ps + packets.flits * ends.inject_interval_ps
-        head = np.maximum(ready, np.where(first, 0, np.roll(free, 1)))
-        yield _rows(head, free, _INJECT, core, number, -1)[mine]
-
-    def _flown(self, packets: PacketTrace) -> IntArray:
-        source = packets.source[packets.packet]
-        mine = (self.chosen[source] | self.chosen[packets.destination]) & (packets.arrived_ps >= 0)
-        begin = packets.injected_ps[packets.packet]
-        return _rows(begin, packets.arrived_ps, _NETWORK, source, packets.packet, packets.destination)[mine]
-
-    def _received(self, packets: PacketTrace, core: int, ends: CoreEnds) -> Iterator[IntArray]:
-        got = receiving(packets, core, ends)
-        times, packet = got.times_ps, packets.packet[got.copy]
-        source = packets.source[packet]
-        axon, read = times[:, TAKEN] + ends.axon_in_ps, times[:, READ_START] + packets.read_ps[got.copy]
-        yield _rows(times[:, TAKEN], axon, _AXON_IN, core, packet, source)
-        yield _rows(axon, times[:, AXON_LEFT], _BLOCKED_AXON, core, packet, source)
-        yield _rows(times[:, READ_START], read, _READ, core, packet, source)
-        yield _rows(read, times[:, READ_LEFT], _BLOCKED_READ, core, packet, source)
-        yield _rows(times[:, BEGIN], times[:, FINISH], _ACCUMULATE, core, packet, source)
-
     def _names(self) -> Iterator[Event]:
-        yield from _named(STEPS, "timesteps", {1: "timesteps", 2: "critical path"})
+        lanes = range(PATHS, PATHS + max(len(self.path_ends), 1))
+        paths = {lane: "critical path" if lane == PATHS else "critical path of late work" for lane in lanes}
+        yield from _named(STEPS, "timesteps", {1: "timesteps"} | paths)
         yield from _named(LINKS, "links: utilisation", {})
         per_tile = self.program.chip.mesh.cores_per_tile.value
         for core in sorted(self.used):
             layer = self.program.network.layers[int(self.program.core_layer[core])].name
             x, y = tile_place(self.program, int(self.program.core_tile[core]))
             place = f"x {x}, y {y}, core_{int(self.program.core_slot[core]) % per_tile}"
-            yield from _named(FIRST_CORE + core, f"core {core}: {layer} ({place})", _THREADS)
+            yield from _named(FIRST_CORE + core, f"core {core}: {layer} ({place})", self.rows.threads)
 
     def _metadata(self) -> Event:
         steps = [trace.timestep for trace in self.counts.traces]
@@ -299,13 +273,12 @@ class _Timeline:
         }
 
 
-def _rows(
-    since: IntArray, until: IntArray, kind: int, core: IntArray | int, packet: IntArray | int, info: IntArray | int
-) -> IntArray:
-    rows = np.empty((since.size, 6), dtype=np.int64)
-    for column, values in enumerate((since, until, kind, core, packet, info)):
-        rows[:, column] = values
-    return rows
+def _stretches(traces: list[StepTrace], together: int) -> Iterator[tuple[StepTrace, int]]:
+    """Yield the first of `together` timesteps with the length of all of them, and the others one by one."""
+    if traces:
+        yield traces[0], sum(trace.duration_ps for trace in traces[:together])
+    for trace in traces[together:]:
+        yield trace, trace.duration_ps
 
 
 def _span(name: str, category: str, since: int, until: int, pid: int, tid: int, args: dict[str, Any]) -> Event:

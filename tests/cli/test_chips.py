@@ -130,3 +130,21 @@ def inline(held: Any) -> str:
 def test_unknown_chip_is_given_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chips", "lohi2"]) == 2
     assert 'did you mean "loihi2"' in capsys.readouterr().err
+
+
+def test_page_of_a_pipeline_with_lanes_banks_phases_and_a_shared_port(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    four = '{ value = 4, kind = "estimate", source = "this test", note = "chosen here" }'
+    (folder / "mine.toml").write_text(
+        'schema = "neurosim.chip/1"\nname = "mine"\ntitle = "t"\nsummary = "s"\nextends = "loihi2"\n'
+        f'[core]\nphases = "strict"\nlanes = {four}\nshared_port = ["sweep", "accumulate"]\n'
+        f"[core.memories.accumulator]\nbanks = {four}\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["chips", "mine.toml"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for words in ("phases strict", "lanes 4, estimate", "shared_port sweep, accumulate", "banks 4, estimate"):
+        assert words in out
+    assert "4 entries of another value, marked *" in out

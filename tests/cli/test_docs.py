@@ -104,6 +104,7 @@ def test_every_key_of_the_summary_is_explained() -> None:
     keys = set(names(summary, frozenset({"settings", "meanings"}))) - layers
     assert keys - explained("docs/outputs.md") == set()
     assert {memory["name"] for memory in summary["memories"]} <= explained("docs/outputs.md")
+    assert {resource.label for resource in Resource} <= explained("docs/outputs.md")
     # tiny has no layer that resets.
     assert {"reset_interval", "reset_offset"} <= explained("docs/outputs.md")
 

@@ -27,10 +27,10 @@ KEYS = {
     "model_sha256", "chip_sha256", "input", "options",
     "energy_terms", "provenance", "per_timestep", "notes", "gaps",
     "fidelity",
-    "fidelity_error", "meanings",
+    "fidelity_error", "meanings", "warnings", "incidents", "routing_tables",
 }  # fmt: skip
 LAYER_KEYS = {
-    "name", "neurons", "cores", "messages", "synops", "synops_nonzero", "neuron_updates", "packets", "hops",
+    "name", "neurons", "cores", "messages", "synops", "synops_nonzero", "neuron_updates", "packets", "copies", "hops",
     "energy_j",
 }  # fmt: skip
 MEMORY_KEYS = {"name", "words_read", "words_written", "bytes_read", "bytes_written", "energy_j"}
@@ -83,10 +83,12 @@ def test_keys_are_those_of_the_schema(summary: dict[str, Any]) -> None:
     assert set(summary) == KEYS
     assert set(summary["energy_per_inference_j"]) == {"value", "low", "high", "dynamic", "static"}
     assert set(summary["energy_run_j"]) == {"value", "low", "high", "dynamic", "static"}
-    assert set(summary["timestep_s"]) == {"mean", "min", "max", "steady_mean", "each"}
-    assert set(summary["network"]) == {"packets", "flits", "hops", "peak_link_utilisation"}
+    assert set(summary["timestep_s"]) == {"mean", "min", "max", "steady_mean", "period", "each"}
+    assert set(summary["network"]) == {"packets", "copies", "flits", "hops", "peak_link_utilisation"}
     assert list(summary["provenance"]) == ["measured", "simulated", "derived", "estimate"]
-    assert set(summary["per_timestep"]) == {"messages", "synops", "synops_nonzero", "binding", "critical_path_ps"}
+    incidents = {"late_ps", "late_sweeps", "late_messages", "dropped", "lost", "detours", "reinjected"}
+    counts = {"messages", "synops", "synops_nonzero", "binding", "critical_path_ps"}
+    assert set(summary["per_timestep"]) == counts | incidents
     assert all(set(layer) == LAYER_KEYS for layer in summary["layers"])
     assert all(set(memory) == MEMORY_KEYS for memory in summary["memories"])
     assert all(set(term) == TERM_KEYS for term in summary["energy_terms"])
