@@ -119,8 +119,8 @@ def random_pool(neurons: int, fan_out: int, slowest: int, load: float, seed: int
 
 
 def machine(**changes: Any) -> Chip:
-    """48 chips of 17 cores, whose timers start 2 us after one another."""
-    return spinnaker_like(sync__stagger="2 us", network__blocked__wait="240 ns", **changes)
+    """48 chips of 17 cores, whose timers start 1 us after one another."""
+    return spinnaker_like(sync__stagger="1 us", **changes)
 
 
 def test_work_in_time_leaves_nothing_to_the_next_timestep() -> None:
@@ -210,7 +210,7 @@ def driven_pool(drivers: int, pool: int, fan_out: int) -> Network:
 @pytest.mark.slow
 def test_48_chips_run_100_000_neurons() -> None:
     """In time as it is; with the load tripled its timers overrun and routers drop packets, and both are reported."""
-    program = compile_network(driven_pool(1_000, 99_000, 100), machine(network__blocked__emergency_wait="240 ns"))
+    program = compile_network(driven_pool(1_000, 99_000, 100), machine())
     assert program.network.size == 100_000
     assert program.tiles <= 48
     assert program.routes is not None
