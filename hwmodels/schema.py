@@ -463,8 +463,18 @@ class Chip(Model):
         kind = self.core.kind or "pipeline"
         if (self.sync.kind == "timer") and kind != "processor":
             raise ValueError('sync.kind "timer" needs core.kind "processor": only their late work is carried on')
-        if self.sync.kind == "none" and kind != "pipeline":
-            raise ValueError('sync.kind "none" needs cores of kind "pipeline"')
+        if self.sync.kind == "none":
+            if kind != "pipeline":
+                raise ValueError('sync.kind "none" needs cores of kind "pipeline"')
+            given = [key for key in ("phases", "shared_port") if getattr(self.core, key) is not None]
+            if given:
+                raise ValueError(
+                    f'core.{", core.".join(given)}: with sync.kind "none" a core does one thing at a time; leave it out'
+                )
+            if self.network.blocked is not None:
+                raise ValueError(
+                    'network.blocked: with sync.kind "none" a message that is dropped would change values; leave it out'
+                )
         return self
 
     def to_dict(self) -> dict[str, Any]:

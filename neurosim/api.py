@@ -113,7 +113,8 @@ def simulate(
         a network with several input layers, a mapping from layer name to arrays (frames, n).
     steps
         Timesteps to run; by default as many as there are frames plus the depth of the network, so that
-        the last answer comes out. The last frame is held for timesteps beyond the frames.
+        the last answer comes out; on a chip without timesteps as many as there are frames. The last frame is held
+        for timesteps beyond the frames.
     steps_per_inference
         Timesteps that one inference takes in: 1 where every timestep has a new frame.
     layout
@@ -161,7 +162,8 @@ def simulate(
         else:
             frames = {layer.name: _array(inputs, layer, layout)}
     fed = max((len(values) for values in frames.values()), default=0)
-    timesteps = fed + network.depth_timesteps if steps is None else steps
+    whole = fed + program.depth_timesteps if program.has_timesteps else max(fed, 1)
+    timesteps = whole if steps is None else steps
     for name, value in (("steps", timesteps), ("steps per inference", steps_per_inference)):
         if not isinstance(value, int | np.integer):
             raise InputError(f"{name} is {value!r}; it must be a whole number")

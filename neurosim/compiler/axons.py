@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, starmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,22 @@ def source_neurons(network: Network, connection: Connection) -> NDArray[np.int64
     return np.concatenate(parts)
 
 
+def _connections_into(
+    network: Network, stores: Sequence[SynapseStore]
+) -> list[list[tuple[NDArray[np.int64], SynapseStore]]]:
+    """Return for each layer the connections into it: the neurons of their input positions, and their stores."""
+    into: list[list[tuple[NDArray[np.int64], SynapseStore]]] = [[] for _ in network.layers]
+    for connection, store in zip(network.connections, stores, strict=True):
+        into[network.index[connection.target]].append((source_neurons(network, connection), store))
+    return into
+
+
+def _without_repeats(neurons: NDArray[np.int64]) -> Iterator[slice]:
+    """Cut where numbers do not rise, as between sources: a connection may name one more than once."""
+    cuts = np.flatnonzero(np.diff(neurons) <= 0) + 1
+    yield from starmap(slice, pairwise([0, *cuts.tolist(), neurons.size]))
+
+
 def build_axon_table(
     network: Network,
     slices: Sequence[CoreSlice],
@@ -76,50 +93,51 @@ def build_axon_table(
     lanes
         Whether the chip's cores take several synapses at a time, so that conflicts are counted.
     """
-    cores = len(slices)
-    columns: list[tuple[NDArray[np.int64], ...]] = []
-    in_entries = np.zeros(cores, dtype=np.int64)
-    for connection, store in zip(network.connections, stores, strict=True):
-        positions = source_neurons(network, connection)
-        target = network.index[connection.target]
-        for core, part in enumerate(slices):
-            if part.layer != target:
-                continue
+    cores, n = len(slices), network.size
+    into = _connections_into(network, stores)
+    rows = np.zeros(n + 1, dtype=np.int64)
+    for part in slices:
+        for positions, store in into[part.layer]:
+            rows += np.bincount(positions[store.store(part).fan_out.sources] + 1, minlength=n + 1)
+    start = np.cumsum(rows)
+    core_column, kind_column = np.empty(start[-1], dtype=np.int32), np.empty(start[-1], dtype=np.int8)
+    synops, nonzero, words = (np.empty(start[-1], dtype=np.int32) for _ in range(3))
+    conflicts = np.empty(start[-1], dtype=np.int32) if lanes else None
+    in_entries, traffic = np.zeros(cores, dtype=np.int64), np.zeros((cores, cores), dtype=np.int64)
+    packets, last, place = np.zeros(n, dtype=np.int64), np.full(n, -1, dtype=np.int32), start[:-1].copy()
+    # Cores in their order, and for each its connections in theirs: the rows of a neuron come in the order that they
+    # have in the table.
+    for core, part in enumerate(slices):
+        for positions, store in into[part.layer]:
             kept = store.store(part)
-            sources = positions[kept.fan_out.sources]
-            if kept.axon_in_entries is None:
-                in_entries[core] += np.count_nonzero(np.bincount(neuron_core[sources]))
-            else:
-                in_entries[core] += kept.axon_in_entries
-            same = np.full(sources.size, core)
-            kind = np.full(sources.size, int(kept.encoding))
-            costs = (kept.fan_out.structural, kept.fan_out.nonzero, kept.words_read)
-            columns.append((sources, same, kind, *costs, *([store.conflicts(part)] if lanes else [])))
-    if not columns:
-        columns.append(tuple(np.zeros(0, dtype=np.int64) for _ in range(7 if lanes else 6)))
-    source, core_column, kind_column, synops, nonzero, words, *conflicts = (
-        np.concatenate(column) for column in zip(*columns, strict=True)
-    )
-    order = np.argsort(source * cores + core_column, kind="stable")
-    source, core_column = source[order], core_column[order]
-    start = np.searchsorted(source, np.arange(network.size + 1)).astype(np.int64)
-    # Rows of one neuron to one core share a message: only the first counts as an entry and as traffic.
-    first = np.ones(source.size, dtype=bool)
-    first[1:] = (source[1:] != source[:-1]) | (core_column[1:] != core_column[:-1])
-    sender = neuron_core[source[first]].astype(np.int64)
-    pairs = np.bincount(sender * cores + core_column[first], minlength=cores * cores)
-    traffic = pairs.reshape(cores, cores).astype(np.int64)
-    packets = np.diff(np.concatenate(([0], np.cumsum(first, dtype=np.int64)))[start])
+            sources, own = positions[kept.fan_out.sources], kept.axon_in_entries
+            in_entries[core] += np.count_nonzero(np.bincount(neuron_core[sources])) if own is None else own
+            columns = [kept.fan_out.structural, kept.fan_out.nonzero, kept.words_read]
+            targets = [synops, nonzero, words]
+            if conflicts is not None:
+                columns, targets = [*columns, store.conflicts(part)], [*targets, conflicts]
+            for some in _without_repeats(sources):
+                neurons = sources[some]
+                at = place[neurons]
+                place[neurons] += 1
+                core_column[at], kind_column[at] = core, int(kept.encoding)
+                for target, column in zip(targets, columns, strict=True):
+                    target[at] = column[some]
+                # Rows of one neuron to one core share a message: only the first is an entry and traffic.
+                fresh = neurons[last[neurons] != core]
+                last[fresh] = core
+                packets[fresh] += 1
+                traffic[:, core] += np.bincount(neuron_core[fresh], minlength=cores)
     if routed:
         packets = np.minimum(packets, 1)
     return AxonTable(
         start,
-        core_column.astype(np.int32),
-        kind_column[order].astype(np.int8),
-        synops[order].astype(np.int32),
-        nonzero[order].astype(np.int32),
-        words[order].astype(np.int32),
-        conflicts[0][order].astype(np.int32) if conflicts else None,
+        core_column,
+        kind_column,
+        synops,
+        nonzero,
+        words,
+        conflicts,
         in_entries,
         np.bincount(neuron_core, weights=packets, minlength=cores).astype(np.int64),
         packets,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,10 @@ from hwmodels.schema import Encoding as EncodingCosts
 from neurosim.compiler.lanes import Lanes, row_conflicts
 from neurosim.compiler.program import Box, CoreSlice, Encoding
 from neurosim.errors import CapacityError, ModelError
-from neurosim.network import Connection, Conv2d, Dense, FanOut, Layer, Pool2d, Sparse, Transform
+from neurosim.network import ByTarget, Connection, Conv2d, Dense, FanOut, Layer, Pool2d, Sparse, Transform
+
+MOST_KEPT_SOURCES = 1 << 20
+"""Entries of source neurons, about 24 bytes each, that a connection's stores keep; more are worked out again."""
 
 
 def weight_bits(weights: NDArray[np.int32], chip: Chip, label: str) -> int:
@@ -75,14 +79,14 @@ class StoredSynapses:
     axon_in_entries: int | None
 
 
-def fan_out_of(transform: Transform, layer: Layer, part: CoreSlice) -> FanOut:
+def fan_out_of(transform: Transform, layer: Layer, part: CoreSlice, order: ByTarget | None = None) -> FanOut:
     """Count the synapses that each source neuron of `transform` has in a slice of `layer`.
 
     The output of a dense or sparse transform is a vector; where the layer is an image all the same, the
-    slice's neurons are picked out of it.
+    slice's neurons are picked out of it. `order` is that of the synapses of a sparse one, if it is known.
     """
     if len(part.box) == len(transform.out_shape):
-        return transform.fan_out(part.box)
+        return transform.fan_out(part.box) if order is None else order.fan_out(*part.box[0])
     neurons = part.neurons(layer.shape)
     if isinstance(transform, Dense):
         return Dense(transform.weights[neurons]).fan_out()
@@ -140,7 +144,13 @@ class SynapseStore:
         if connection.delay is not None and connection.delay.kind == "synapse":
             self.synapse_bits += connection.delay.longest.bit_length()
         self._stored: dict[Box, StoredSynapses] = {}
+        self._kept_sources = 0
+        self._sizes: dict[Box, tuple[int, int | None]] = {}
         self._conflicts: dict[Box, NDArray[np.int64]] = {}
+
+    @cached_property
+    def _order(self) -> ByTarget | None:
+        return self.transform.by_target() if isinstance(self.transform, Sparse) else None
 
     @property
     def least_bits(self) -> int:
@@ -151,9 +161,14 @@ class SynapseStore:
 
     def store(self, part: CoreSlice) -> StoredSynapses:
         """Return how a core that holds `part` of the target stores its synapses."""
-        if part.box not in self._stored:
-            self._stored[part.box] = self._store(part)
-        return self._stored[part.box]
+        if part.box in self._stored:
+            return self._stored[part.box]
+        stored = self._store(part)
+        self._sizes[part.box] = (stored.words, stored.axon_in_entries)
+        if self._kept_sources + stored.words_read.size <= MOST_KEPT_SOURCES:
+            self._kept_sources += stored.words_read.size
+            self._stored[part.box] = stored
+        return stored
 
     def stores_zeros(self, part: CoreSlice) -> bool:
         """Return whether a core that holds `part` stores synapses of weight zero, and takes time for them."""
@@ -178,7 +193,8 @@ class SynapseStore:
         return self._conflicts[part.box]
 
     def _store(self, part: CoreSlice) -> StoredSynapses:
-        fan_out = fan_out_of(self.transform, self.layer, part)
+        order = self._order if len(part.box) == 1 else None
+        fan_out = fan_out_of(self.transform, self.layer, part, order)
         if isinstance(self.transform, Conv2d):
             return self._store_kernel(self.transform, fan_out, part.box)
         sparse = self._store_sparse(fan_out)
@@ -198,7 +214,10 @@ class SynapseStore:
 
     def _store_sparse(self, fan_out: FanOut) -> StoredSynapses:
         kept = fan_out.nonzero > 0
-        part = FanOut(*(a[kept] for a in (fan_out.sources, fan_out.nonzero, fan_out.nonzero, fan_out.taps)))
+        sources, nonzero, taps = fan_out.sources, fan_out.nonzero, fan_out.taps
+        if not kept.all():
+            sources, nonzero, taps = sources[kept], nonzero[kept], taps[kept]
+        part = FanOut(sources, nonzero, nonzero, taps)
         words = self._list_words(self.encodings.sparse, part.nonzero)
         return StoredSynapses(Encoding.SPARSE, int(words.sum()), part, words, int(part.sources.size))
 
@@ -222,10 +241,15 @@ class SynapseStore:
         """Return the words of synapse memory that a core holding `part` needs."""
         if isinstance(self.transform, Conv2d):
             return self._kernel_words(self.transform, part.box)
-        return self.store(part).words
+        return self._size(part)[0]
 
     def axon_in_entries(self, part: CoreSlice) -> int:
         """Return the axon-in entries of a core holding `part`; 0 where they hang on the sources' splits."""
         if isinstance(self.transform, Conv2d):
             return 0
-        return self.store(part).axon_in_entries or 0
+        return self._size(part)[1] or 0
+
+    def _size(self, part: CoreSlice) -> tuple[int, int | None]:
+        if part.box not in self._sizes:
+            self.store(part)
+        return self._sizes[part.box]

@@ -138,6 +138,21 @@ class Program:
         """Number of cores used."""
         return len(self.slices)
 
+    @property
+    def has_timesteps(self) -> bool:
+        """Whether the chip has timesteps; without, a frame's whole effect comes before the next is fed."""
+        return self.chip.sync.kind != "none"
+
+    @cached_property
+    def layer_delays(self) -> dict[str, int]:
+        """Timesteps from a frame to its whole effect on each layer; see `Network.layer_delays`."""
+        return self.network.layer_delays if self.has_timesteps else dict.fromkeys(self.network.index, 0)
+
+    @property
+    def depth_timesteps(self) -> int:
+        """Timesteps from a frame to its whole effect on the last layer, both counted."""
+        return 1 + max(self.layer_delays.values())
+
     @cached_property
     def core_tile(self) -> NDArray[np.int64]:
         """int64 (C,): tile of each core."""

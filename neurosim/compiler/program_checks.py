@@ -14,6 +14,7 @@ from neurosim.compiler.memory import tile_shortages
 from neurosim.compiler.program import MEMORIES, CoreSlice, Encoding, Program
 from neurosim.compiler.program_fields import first_wrong as _first
 from neurosim.compiler.route_checks import check_routes
+from neurosim.network import Sparse
 
 LARGEST = 1 << 40
 """Largest number of words, bits, entries or slots of a core: sums over all cores stay within 64 bits."""
@@ -249,10 +250,11 @@ def _fan_out(program: Program) -> Iterator[str]:
     keys, nonzero, structural = [], [], []
     for connection in network.connections:
         positions = source_neurons(network, connection)
-        target = network.index[connection.target]
+        target, transform = network.index[connection.target], connection.transform
+        order = transform.by_target() if isinstance(transform, Sparse) else None
         for core, part in enumerate(program.slices):
             if part.layer == target:
-                fan = fan_out_of(connection.transform, network.layers[target], part)
+                fan = fan_out_of(transform, network.layers[target], part, order if len(part.box) == 1 else None)
                 keys.append(positions[fan.sources] * cores + core)
                 nonzero.append(fan.nonzero)
                 structural.append(fan.structural)

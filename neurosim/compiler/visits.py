@@ -26,9 +26,18 @@ def counted_synapses(program: Program) -> list[NDArray[np.int32]] | None:
         The axon table charges other synapses than those that this compiler's way of storing them has.
     """
     core = program.chip.core
-    if core.neuron.sweep == "all" and core.kind != "crossbar":
-        return None
-    connections = program.network.connections
+    return None if core.neuron.sweep == "all" and core.kind != "crossbar" else charged_synapses(program)
+
+
+def charged_synapses(program: Program) -> list[NDArray[np.int32]]:
+    """Return which synapses of each connection are charged, as `counted_synapses` does, whatever the chip's sweep.
+
+    Raises
+    ------
+    InputError
+        As there.
+    """
+    core, connections = program.chip.core, program.network.connections
     counted = [connection.transform.weights != 0 for connection in connections]
     if any(kind.synops == "structural" for kind in (core.encodings.dense, core.encodings.sparse, core.encodings.conv)):
         _add_zeros(program, counted)

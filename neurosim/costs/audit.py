@@ -35,10 +35,18 @@ def audit_counts(run: RunCounts) -> None:
     equal("copies of packets = messages due at cores", int(sums[c.COPIES]), int(cores[CoreCount.PACKETS_IN]))
     charged = int(sums[[c.CHARGED_DENSE, c.CHARGED_SPARSE, c.CHARGED_CONV]].sum())
     equal("synops charged to layers = synops done by cores", charged, int(cores[CoreCount.SYNOPS_CHARGED]))
+    fed = {connection.target for connection in program.network.connections}
     for i, layer in enumerate(program.network.layers):
         updates = int(run.layer_counts[:, i, [c.UPDATES_ACTIVE, c.UPDATES_INACTIVE]].sum())
         expected = layer.size * run.timesteps if layer.unit.state_names else 0
-        if program.chip.core.neuron.sweep == "all":
+        if not program.has_timesteps and layer.name in fed:
+            # One for each neuron in the first frame, then at most one for each synapse that a message meets.
+            synops = int(run.core_counts[program.core_layer == i, CoreCount.SYNOPS_CHARGED].sum())
+            if not 0 <= updates <= layer.size + synops:
+                errors.append(
+                    f"layer {layer.name}: updates <= neurons + synops: {updates} against {layer.size + synops}"
+                )
+        elif program.chip.core.neuron.sweep == "all":
             equal(f"layer {layer.name}: updates = neurons x timesteps", updates, expected)
         elif updates > expected:
             errors.append(f"layer {layer.name}: updates <= neurons x timesteps: {updates} against {expected}")

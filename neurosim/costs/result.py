@@ -129,7 +129,7 @@ class Result:
         self.counts = counts
         self.program: Program = counts.program
         self.network, self.chip = counts.program.network, counts.program.chip
-        self.window: Window = find_window(self.network, counts.timesteps, frames, steps_per_inference)
+        self.window: Window = find_window(self.program, counts.timesteps, frames, steps_per_inference)
         self.frames = frames
         self.notes = notes
         audit_counts(counts)
@@ -192,7 +192,7 @@ class Result:
         if not window.steady or window.full:
             return None
         k = window.steps_per_inference
-        needed = -(-(k + self.network.depth_timesteps) // k) * k
+        needed = -(-(k + self.program.depth_timesteps) // k) * k
         return (
             "the run is too short for every layer to work on a steady inference at once: timestep length, latency, "
             "throughput and static energy include timesteps that fill or empty the pipeline; feed "

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosim.compiler import Program
 from neurosim.network import Network
 
 
@@ -53,13 +54,13 @@ class Window:
         return max(self.inferences - 1, 0)
 
 
-def find_window(network: Network, timesteps: int, frames: int, steps_per_inference: int) -> Window:
+def find_window(network: Network | Program, timesteps: int, frames: int, steps_per_inference: int) -> Window:
     """Find the steady inferences of a run.
 
     Parameters
     ----------
     network
-        Gives each layer's delay.
+        Gives each layer's delay; a program knows whether its chip has timesteps at all.
     timesteps
         Length of the run.
     frames
@@ -72,7 +73,7 @@ def find_window(network: Network, timesteps: int, frames: int, steps_per_inferen
     count = max(timesteps - depth + 1, 0) // k
     if not (frames == 1 and k > 1):
         count = min(count, -(-frames // k))
-    delays = np.array([network.layer_delays[layer.name] for layer in network.layers], dtype=np.int64)
+    delays = np.array([*network.layer_delays.values()], dtype=np.int64)
     steady = max(count - 1, 0)
     start = delays + k
     full_start, full_stop = k + depth - 1, count * k

@@ -20,6 +20,7 @@ from neurosim.engine.row_kernels import (
     PACKET_SHIFT,
     PORT,
     REINJECTED,
+    SENT_AGAIN,
     SINCE,
     WANTS,
 )
@@ -42,11 +43,12 @@ def beside(link, side):
 def ways_round(base, i, wanted, ports, fifo):
     """Return the links by which the flit at the head of input `i` could begin a way round, a bit each.
 
-    There are none for a flit that is on one, or that was sent again.
+    There are none for a flit that is on one.
     """
     port = base + i * PORT
     found = np.int64(0)
-    if (fifo[ports[port + FIFO] + ports[port + FIRST] + 1] >> 1) & OUTPUTS == 0:
+    flit = fifo[ports[port + FIFO] + ports[port + FIRST] + 1]
+    if (flit >> 1) & OUTPUTS == 0 or flit & SENT_AGAIN != 0:
         for link in range(LINKS):
             if (wanted >> link) & 1 != 0:
                 first, second = beside(link, 1), beside(link, -1)
@@ -56,8 +58,10 @@ def ways_round(base, i, wanted, ports, fifo):
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def reinject(to, now, packet, wanted, wait, ports, fifo):
-    """Put what a packet still wants into a free slot of the reinjection queue; return when it is ready.
+def reinject(to, now, flit, wanted, wait, ports, fifo):
+    """Put what a flit still wants into a free slot of the reinjection queue; return when it is ready.
+
+    A flit on the second side of a way round stays on it.
 
     `to` is the row of the queue, the router's last input.
     """
@@ -68,7 +72,9 @@ def reinject(to, now, packet, wanted, wait, ports, fifo):
         slot -= ports[to + LAST_SLOT]
     slot += ports[to + FIFO]
     fifo[slot] = when
-    fifo[slot + 1] = (packet << PACKET_SHIFT) | (wanted << 1) | 1
+    on_way_round = (flit >> 1) & OUTPUTS != 0 and flit & SENT_AGAIN == 0
+    again = np.int64(0) if on_way_round else np.int64(SENT_AGAIN)
+    fifo[slot + 1] = (flit >> PACKET_SHIFT << PACKET_SHIFT) | again | (wanted << 1) | 1
     if ports[to + COUNT] == 0:
         ports[to + WANTS] = wanted
         ports[to + SINCE] = when

@@ -284,11 +284,9 @@ def check_path(path: IntArray, duration_ps: int) -> None:
     AuditError
         It has a gap, an overlap or an empty span, or begins or ends elsewhere.
     """
-    reached, whole = 0, True
-    for _, _, _, since, until in path.tolist():
-        whole = whole and since == reached and until > since
-        reached = until
-    if not whole or reached != duration_ps:
+    since, until = path[:, FROM_PS], path[:, TO_PS]
+    reached = np.concatenate(([0], until))
+    if (since != reached[:-1]).any() or (until <= since).any() or reached[-1] != duration_ps:
         raise AuditError(f"critical path: its spans do not cover the timestep's {duration_ps} ps: {path.tolist()}")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ _NONE = np.zeros(0, dtype=np.int64)
 _NO_SLOTS = np.zeros((0, 0), dtype=np.int64)
 kernels: Any = function_kernels
 
+_Update = Callable[..., Any]
+"""Updates a layer: timestep, frame or None, and to be filled neuron, value, active; returns the messages' number."""
+
 
 @dataclass(frozen=True)
 class StepActivity:
@@ -56,6 +60,10 @@ class StepActivity:
         None where the run was not told which synapses count.
     touched
         bool (n,): neurons that were active, met a synapse or had a frame other than 0; None as `met`.
+    read_out
+        Where a neuron may send several messages, which then stand in the order of their times: per layer name, int64
+        (n,) that stands for them to who reads the layer, what a `Sigma` holds and the sum of messages of the others.
+        None where each sends at most one.
     """
 
     timestep: int
@@ -66,47 +74,49 @@ class StepActivity:
     synops: IntArray
     met: NDArray[np.int32] | None = None
     touched: NDArray[np.bool_] | None = None
+    read_out: dict[str, IntArray] | None = None
 
 
 class _LayerState:
     """State of one layer, and its update."""
 
     def __init__(self, layer: Layer, first: int) -> None:
-        unit = layer.unit
         self.layer, self.first = layer, first
-        self.state = unit.initial_state(layer.size)
+        self.state = layer.unit.initial_state(layer.size)
         self.no_frame = np.zeros(layer.size, dtype=np.int64)
         self.activation = np.zeros(layer.size, dtype=np.int64)
         self.bias = _NONE
-        if isinstance(unit, SigmaDelta):
-            self.bias = spread(unit.bias, layer.shape) << unit.bias_shift
-        elif isinstance(unit, CubaLif):
-            self.bias = spread(unit.bias, layer.shape)
+        if isinstance(layer.unit, SigmaDelta):
+            self.bias = spread(layer.unit.bias, layer.shape) << layer.unit.bias_shift
+        elif isinstance(layer.unit, CubaLif):
+            self.bias = spread(layer.unit.bias, layer.shape)
+        self.update = self._update()
 
-    def update(self, timestep: int, frame: IntArray | None, neuron: IntArray, value: IntArray, active: Any) -> Any:
-        unit, state, a = self.layer.unit, self.state, self.activation
-        given = self.no_frame if frame is None else frame
-        out = (self.first, neuron, value, active)
+    def _update(self) -> _Update:
+        """Return what updates the layer; the kernel and what never changes are looked up here, once."""
+        unit, state, a, first, none = self.layer.unit, self.state, self.activation, self.first, self.no_frame
         if isinstance(unit, SigmaDelta):
-            return kernels.update_sigma_delta(
-                a, state["sigma"], state["held"], state["error"], self.bias,
-                unit.threshold, unit.message_shift, unit.rounding == "corrected", unit.cum_error, *out,
-            )  # fmt: skip
+            kinds = (unit.threshold, unit.message_shift, unit.rounding == "corrected", unit.cum_error)
+            fixed = (a, state["sigma"], state["held"], state["error"], self.bias, *kinds, first)
+            return lambda timestep, frame, *out: kernels.update_sigma_delta(*fixed, *out)
         if isinstance(unit, CubaLif):
-            reset = unit.reset_interval > 0 and timestep % unit.reset_interval == unit.reset_phase
-            return kernels.update_cuba_lif(
-                a, given, state["current"], state["voltage"], self.bias,
-                4096 - unit.current_decay, 4096 - unit.voltage_decay, unit.threshold,
-                unit.activation_shift, unit.bias_shift, reset, *out,
-            )  # fmt: skip
+            states = (state["current"], state["voltage"], self.bias)
+            rest = (unit.threshold, unit.activation_shift, unit.bias_shift, first)
+            keeps = (4096 - unit.current_decay, 4096 - unit.voltage_decay)
+            every, phase = unit.reset_interval, unit.reset_phase
+
+            def update(timestep: int, frame: IntArray | None, *out: Any) -> Any:
+                kept = (0, 0) if every > 0 and timestep % every == phase else keeps
+                return kernels.update_cuba_lif(a, none if frame is None else frame, *states, *kept, *rest, *out)
+
+            return update
         if isinstance(unit, Delta):
-            return kernels.update_delta(
-                a, given, state["held"], unit.threshold, unit.frame_shift, unit.message_shift, *out
-            )
+            held = (state["held"], unit.threshold, unit.frame_shift, unit.message_shift, first)
+            return lambda timestep, frame, *out: kernels.update_delta(a, none if frame is None else frame, *held, *out)
         if isinstance(unit, Sigma):
-            return kernels.update_sigma(a, state["sigma"], *out)
+            return lambda timestep, frame, *out: kernels.update_sigma(a, state["sigma"], first, *out)
         assert isinstance(unit, Relay)
-        return kernels.update_relay(a, given, *out)
+        return lambda timestep, frame, *out: kernels.update_relay(a, none if frame is None else frame, first, *out)
 
 
 def _tap_table(target: IntArray) -> tuple[IntArray, IntArray, IntArray]:
@@ -124,12 +134,12 @@ class _ConnectionState:
         self.connection, self.transform = connection, transform
         self.slots = np.zeros((connection.longest_delay + 2, transform.out_size), dtype=np.int64)
         self.target = network.index[connection.target]
-        self.sources = [network.index[name] for name in connection.sources]
         positions = source_neurons(network, connection)
         sizes = [network[name].size for name in connection.sources]
         begin = np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.int64)
-        # Subtracting this from a network-wide neuron number gives the position in the transform's input.
-        self.shift = [int(positions[b] - b) for b in begin]
+        # Source layers, and what subtracted from a network-wide neuron number gives the position in the input.
+        shifts = [int(positions[b] - b) for b in begin]
+        self.sources = [(network.index[name], shift) for name, shift in zip(connection.sources, shifts, strict=True)]
         self.kind = transform.kind
         self.geometry: tuple[Any, ...] = ()
         if isinstance(transform, Conv2d):
@@ -137,10 +147,19 @@ class _ConnectionState:
         elif isinstance(transform, Sparse):
             self.geometry = (transform.row_start, transform.targets)
         self.weights = self._arranged(transform.weights)
-        self.delays = self._delays()
         # Synapses that count, and how many of them wait in the slots of `met_slots` as the sums do in `slots`.
         self.counted = None if counted is None else self._arranged(counted)
         self.met_slots = np.zeros_like(self.slots) if counted is not None else _NO_SLOTS
+        # What never changes is looked up here, once: a small timestep is mostly such looking up.
+        self._kernel = {
+            "dense": (kernels.deliver_dense, kernels.deliver_dense_delayed),
+            "sparse": (kernels.deliver_sparse, kernels.deliver_sparse_delayed),
+        }.get(self.kind, (kernels.deliver_conv, kernels.deliver_conv_delayed))[connection.delay is not None]
+        self._delays = self._delay_arrays()
+        channels = transform.out_shape[0] if isinstance(transform, Conv2d) else 1
+        self._places = (channels, transform.out_size // channels)
+        self._wrap = (connection.accumulator_bits or 0, transform.divisor)
+        self._ring = [list(self.slots), list(self.met_slots)]
 
     def _arranged(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values in the shape of the weights in the order in which messages meet them."""
@@ -163,10 +182,10 @@ class _ConnectionState:
         grouped = values.reshape(transform.groups, out_channels // transform.groups, per_in, rows, columns)
         return np.ascontiguousarray(grouped.transpose(0, 2, 3, 4, 1).reshape(-1, rows, columns, grouped.shape[1]))
 
-    def _delays(self) -> tuple[NDArray[np.int64], ...] | None:
+    def _delay_arrays(self) -> tuple[NDArray[np.int64], ...]:
         delay, transform = self.connection.delay, self.transform
         if delay is None:
-            return None
+            return ()
         none2 = np.zeros((0, 0), dtype=np.int64)
         none4 = np.zeros((0, 0, 0, 0), dtype=np.int64)
         nothing = {"dense": none2, "sparse": _NONE}.get(self.kind, none4)
@@ -181,43 +200,37 @@ class _ConnectionState:
 
     def collect(self, timestep: int, activation: IntArray) -> None:
         """Move this timestep's sums into the target's activation."""
-        bits = self.connection.accumulator_bits or 0
-        self._collect(timestep, self.slots, bits, self.transform.divisor, activation)
+        ring = self._ring[0]
+        kernels.collect(ring[timestep % len(ring)], *self._places, *self._wrap, activation)
 
     def collect_met(self, timestep: int, met: IntArray) -> None:
         """Add the synapses of this timestep's sums to `met`."""
-        self._collect(timestep, self.met_slots, 0, 1, met)
+        ring = self._ring[1]
+        kernels.collect(ring[timestep % len(ring)], *self._places, 0, 1, met)
 
-    def _collect(self, timestep: int, slots: IntArray, bits: int, divisor: int, out: IntArray) -> None:
-        slot = slots[timestep % len(slots)]
-        channels, positions = 1, slot.size
-        if isinstance(self.transform, Conv2d):
-            channels = self.transform.out_shape[0]
-            positions = slot.size // channels
-        kernels.collect(slot, channels, positions, bits, divisor, out)
+    def deliver(self, timestep: int, neuron: IntArray, value: IntArray, shift: int) -> Any:
+        """Add the messages' synapses to the slots of later timesteps; return the synops.
 
-    def deliver(self, timestep: int, source: IntArray, value: IntArray) -> Any:
-        """Add the messages' synapses to the slots of later timesteps; return the synops."""
+        `neuron - shift` are the messages' positions in the transform's input.
+        """
         if self.counted is not None:
-            self._deliver(timestep, source, np.ones_like(value), self.counted, self.met_slots)
-        return self._deliver(timestep, source, value, self.weights, self.slots)
+            ones = np.ones_like(value)
+            self._deliver(timestep, neuron, ones, shift, self.counted, self.met_slots, self._ring[1])
+        return self._deliver(timestep, neuron, value, shift, self.weights, self.slots, self._ring[0])
 
     def _deliver(
-        self, timestep: int, source: IntArray, value: IntArray, weights: NDArray[np.int32], slots: IntArray
+        self,
+        timestep: int,
+        neuron: IntArray,
+        value: IntArray,
+        shift: int,
+        weights: NDArray[np.int32],
+        slots: IntArray,
+        ring: list[IntArray],
     ) -> Any:
-        if self.delays is None:
-            slot = slots[(timestep + 1) % len(slots)]
-            if isinstance(self.transform, Conv2d):
-                return kernels.deliver_conv(source, value, weights, *self.geometry, slot)
-            if isinstance(self.transform, Sparse):
-                return kernels.deliver_sparse(source, value, *self.geometry, weights, slot)
-            return kernels.deliver_dense(source, value, weights, slot)
-        rest = (*self.delays, timestep, slots)
-        if isinstance(self.transform, Conv2d):
-            return kernels.deliver_conv_delayed(source, value, weights, *self.geometry, *rest)
-        if isinstance(self.transform, Sparse):
-            return kernels.deliver_sparse_delayed(source, value, *self.geometry, weights, *rest)
-        return kernels.deliver_dense_delayed(source, value, weights, *rest)
+        if self._delays:
+            return self._kernel(neuron, value, shift, weights, *self.geometry, *self._delays, timestep, slots)
+        return self._kernel(neuron, value, shift, weights, *self.geometry, ring[(timestep + 1) % len(ring)])
 
 
 class FunctionRun:
@@ -255,6 +268,9 @@ class FunctionRun:
         self.into: list[list[_ConnectionState]] = [[] for _ in network.layers]
         for state in self.connections:
             self.into[state.target].append(state)
+        self._spans = list(pairwise(network.offsets.tolist()))
+        self._neuron = np.empty(network.size, dtype=np.int64)
+        self._value = np.empty(network.size, dtype=np.int64)
         self.timestep = 0
 
     def _check(self, frames: dict[str, NDArray[Any]]) -> None:
@@ -272,7 +288,8 @@ class FunctionRun:
             if values.dtype.kind not in "iub":
                 raise InputError(f'frames for layer "{name}" are {values.dtype}; give integers in the network\'s units')
 
-    def _frame(self, name: str) -> IntArray | None:
+    def frame(self, name: str) -> IntArray | None:
+        """Return what an input layer is fed with in the present timestep, int64 (n,); None where it gets nothing."""
         values = self.frames.get(name)
         if values is None:
             return None
@@ -282,26 +299,23 @@ class FunctionRun:
         """Advance by one timestep."""
         self.timestep += 1
         network, t = self.network, self.timestep
-        neuron = np.empty(network.size, dtype=np.int64)
-        value = np.empty(network.size, dtype=np.int64)
-        active = np.zeros(network.size, dtype=np.bool_)
+        active = np.empty(network.size, dtype=np.bool_)
         start = np.zeros(len(self.layers) + 1, dtype=np.int64)
-        for i, state in enumerate(self.layers):
-            state.activation[:] = 0
+        bounds, at = [0], 0
+        for i, (state, (low, high)) in enumerate(zip(self.layers, self._spans, strict=True)):
             for connection in self.into[i]:
                 connection.collect(t, state.activation)
-            low, high = network.offsets[i], network.offsets[i + 1]
-            at = start[i]
-            start[i + 1] = at + state.update(
-                t, self._frame(state.layer.name), neuron[at:], value[at:], active[low:high]
-            )
-        neuron, value = neuron[: start[-1]].copy(), value[: start[-1]].copy()
+            frame = self.frame(state.layer.name)
+            at += state.update(t, frame, self._neuron[at:], self._value[at:], active[low:high])
+            bounds.append(at)
+            start[i + 1] = at
+        neuron, value = self._neuron[:at].copy(), self._value[:at].copy()
         synops = np.zeros(len(self.layers), dtype=np.int64)
         for connection in self.connections:
-            for source, shift in zip(connection.sources, connection.shift, strict=True):
-                low, high = start[source], start[source + 1]
+            for source, shift in connection.sources:
+                low, high = bounds[source], bounds[source + 1]
                 if low < high:
-                    synops[source] += connection.deliver(t, neuron[low:high] - shift, value[low:high])
+                    synops[source] += connection.deliver(t, neuron[low:high], value[low:high], shift)
         return StepActivity(t, neuron, value, start, active, synops, *self._met(active))
 
     def _met(self, active: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.bool_]] | tuple[None, None]:
@@ -313,7 +327,7 @@ class FunctionRun:
             low, high = self.network.offsets[i], self.network.offsets[i + 1]
             for connection in self.into[i]:
                 connection.collect_met(self.timestep, met[low:high])
-            frame = self._frame(state.layer.name)
+            frame = self.frame(state.layer.name)
             if frame is not None:
                 touched[low:high] |= frame != 0
         return met.astype(np.int32), touched | (met > 0)

@@ -21,6 +21,16 @@ def collect(slot, channels, positions, bits, divisor, activation):
     """
     half = np.int64(1) << np.int64(max(bits - 1, 0))
     mask = (half << 1) - 1
+    if channels == 1 and divisor == 1:  # no place moves: a loop without branches, for the vector unit
+        if bits > 0:
+            for i in range(positions):
+                activation[i] += ((slot[i] + half) & mask) - half
+                slot[i] = 0
+        else:
+            for i in range(positions):
+                activation[i] += slot[i]
+                slot[i] = 0
+        return
     at = 0
     for p in range(positions):
         for c in range(channels):
@@ -35,51 +45,78 @@ def collect(slot, channels, positions, bits, divisor, activation):
             at += 1
 
 
+@nb.njit(cache=True, nogil=True, inline="always")
+def _list_messages(message, first, neuron, value):
+    """List the messages that are not 0 with their neurons; return their number.
+
+    Without a branch: what is written behind the last message is written over, or left there.
+    """
+    sent = 0
+    for i in range(message.size):
+        neuron[sent] = first + i
+        value[sent] = message[i]
+        sent += message[i] != 0
+    return sent
+
+
 @nb.njit(cache=True, nogil=True)
 def update_relay(activation, frame, first, neuron, value, active):
-    """Send the frame; return the number of messages."""
-    sent = 0
+    """Send the frame; return the number of messages. Every update clears the activation for the next timestep."""
+    message = np.empty_like(activation)
     for i in range(activation.size):
-        message = frame[i] + activation[i]
-        active[i] = message != 0
-        if message != 0:
-            neuron[sent] = first + i
-            value[sent] = message
-            sent += 1
-    return sent
+        message[i] = frame[i] + activation[i]
+        active[i] = message[i] != 0
+        activation[i] = 0
+    return _list_messages(message, first, neuron, value)
 
 
 @nb.njit(cache=True, nogil=True)
 def update_delta(activation, frame, held, threshold, frame_shift, message_shift, first, neuron, value, active):
     """Step of `Delta`; return the number of messages."""
-    sent = 0
+    message = np.empty_like(activation)
     for i in range(activation.size):
         x = (frame[i] << frame_shift) + activation[i]
         change = x - held[i]
+        fires = abs(change) >= threshold
         active[i] = change != 0
-        if abs(change) >= threshold:
-            held[i] = x
-            message = change >> message_shift
-            if message != 0:
-                neuron[sent] = first + i
-                value[sent] = message
-                sent += 1
-    return sent
+        message[i] = change >> message_shift if fires else 0
+        held[i] = x if fires else held[i]
+        activation[i] = 0
+    return _list_messages(message, first, neuron, value)
 
 
 @nb.njit(cache=True, nogil=True)
 def update_sigma(activation, sigma, first, neuron, value, active):
     """Step of `Sigma`; return the number of messages."""
-    sent = 0
     for i in range(activation.size):
         sigma[i] += activation[i]
-        active[i] = activation[i] != 0
-        if sigma[i] != 0:
-            active[i] = True
-            neuron[sent] = first + i
-            value[sent] = sigma[i]
-            sent += 1
-    return sent
+        active[i] = (activation[i] != 0) | (sigma[i] != 0)
+        activation[i] = 0
+    return _list_messages(sigma, first, neuron, value)
+
+
+@nb.njit(cache=True, nogil=True)
+def sigma_delta_step(activation, sigma, held, error, bias, threshold, message_shift, corrected, cum_error):
+    """Step of one `SigmaDelta` neuron, `bias` already shifted.
+
+    Returns
+    -------
+    Its new sigma, held and error; its message, 0 for none; and whether it was active.
+    """
+    moved = activation != 0
+    sigma += activation
+    y = max(sigma + bias, 0)
+    change = y - held
+    measure = error + change if cum_error else change
+    fires = abs(measure) >= threshold
+    message = change >> message_shift if fires else np.int64(0)
+    before = held
+    kept = held + (message << message_shift) if corrected else y
+    held = kept if fires else before
+    moved = moved | (held != before) | (cum_error & (change != 0))
+    if cum_error:
+        error = np.int64(0) if fires else measure
+    return sigma, held, error, message, moved
 
 
 @nb.njit(cache=True, nogil=True)
@@ -99,34 +136,13 @@ def update_sigma_delta(
     active,
 ):
     """Step of `SigmaDelta`, `bias` already shifted; return the number of messages."""
-    sent = 0
+    message = np.empty_like(activation)
     for i in range(activation.size):
-        moved = activation[i] != 0
-        s = sigma[i] + activation[i]
-        sigma[i] = s
-        y = max(s + bias[i], 0)
-        change = y - held[i]
-        measure = change
-        if cum_error:
-            measure = error[i] + change
-            moved = moved or change != 0
-        fires = abs(measure) >= threshold
-        message = np.int64(0)
-        if fires:
-            message = change >> message_shift
-            moved = moved or change != 0
-            if corrected:
-                held[i] += message << message_shift
-            else:
-                held[i] = y
-        if cum_error:
-            error[i] = 0 if fires else measure
-        active[i] = moved
-        if message != 0:
-            neuron[sent] = first + i
-            value[sent] = message
-            sent += 1
-    return sent
+        sigma[i], held[i], error[i], message[i], active[i] = sigma_delta_step(
+            activation[i], sigma[i], held[i], error[i], bias[i], threshold, message_shift, corrected, cum_error
+        )
+        activation[i] = 0
+    return _list_messages(message, first, neuron, value)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -141,69 +157,73 @@ def update_cuba_lif(
     threshold,
     activation_shift,
     bias_shift,
-    reset,
     first,
     neuron,
     value,
     active,
 ):
-    """Step of `CubaLif`, with what is kept of current and voltage in 1/4096; return the messages' number."""
-    sent = 0
+    """Step of `CubaLif`, with what is kept of current and voltage in 1/4096 (0 where the unit is reset).
+
+    Returns the number of messages.
+    """
+    message = np.empty_like(activation)
     half = np.int64(1) << 23
     mask = (half << 1) - 1
     for i in range(activation.size):
         old_u, old_v = current[i], voltage[i]
-        u, v = old_u, old_v
-        if reset:
-            u = np.int64(0)
-            v = np.int64(0)
-        u = (u * current_keep) >> 12 if u >= 0 else -((-u * current_keep) >> 12)
+        u = abs(old_u) * current_keep >> 12
+        u = u if old_u >= 0 else -u
         u += activation[i] << activation_shift
         u = ((u + half) & mask) - half
-        v = (v * voltage_keep) >> 12 if v >= 0 else -((-v * voltage_keep) >> 12)
+        v = abs(old_v) * voltage_keep >> 12
+        v = v if old_v >= 0 else -v
         v += u + ((bias[i] + frame[i]) << bias_shift)
         v = min(max(v, -MAX_VOLTAGE), MAX_VOLTAGE)
         spikes = v > threshold
-        if spikes:
-            v = np.int64(0)
-            neuron[sent] = first + i
-            value[sent] = 1
-            sent += 1
+        v = v if not spikes else 0
+        message[i] = spikes
         current[i] = u
         voltage[i] = v
-        active[i] = spikes or u != old_u or v != old_v
-    return sent
+        active[i] = spikes | (u != old_u) | (v != old_v)
+        activation[i] = 0
+    return _list_messages(message, first, neuron, value)
 
 
 @nb.njit(cache=True, nogil=True)
-def deliver_dense(source, value, weights, slot):
-    """Add `weights[source] * value` to `slot` for every message; return the synops."""
+def deliver_dense(neuron, value, shift, weights, slot):
+    """Add `weights[source] * value` to `slot` for every message; return the synops.
+
+    The source of a message, for all kernels of delivery, is `neuron - shift`.
+    """
     size = weights.shape[1]
-    for m in range(source.size):
-        row = weights[source[m]]
+    for m in range(neuron.size):
+        row = weights[neuron[m] - shift]
         message = value[m]
         for j in range(size):
             slot[j] += row[j] * message
-    return source.size * size
+    return neuron.size * size
 
 
 @nb.njit(cache=True, nogil=True)
-def deliver_sparse(source, value, row_start, targets, weights, slot):
+def deliver_sparse(neuron, value, shift, weights, row_start, targets, slot):
     """Add each message's synapses to `slot`; return the synops."""
     synops = 0
-    for m in range(source.size):
+    for m in range(neuron.size):
         message = value[m]
-        low, high = row_start[source[m]], row_start[source[m] + 1]
-        for k in range(low, high):
-            slot[targets[k]] += weights[k] * message
+        source = neuron[m] - shift
+        low, high = row_start[source], row_start[source + 1]
+        reached, row = targets[low:high], weights[low:high]
+        for k in range(reached.size):
+            slot[np.uint64(reached[k])] += row[k] * message  # unsigned: no test for places counted from the end
         synops += high - low
     return synops
 
 
 @nb.njit(cache=True, nogil=True)
 def deliver_conv(
-    source,
+    neuron,
     value,
+    shift,
     weights,
     height,
     width,
@@ -226,8 +246,8 @@ def deliver_conv(
     synops = 0
     reach = weights.shape[3]
     area = height * width
-    for m in range(source.size):
-        i = source[m]
+    for m in range(neuron.size):
+        i = neuron[m] - shift
         message = value[m]
         channel = i // area
         y = (i - channel * area) // width
@@ -245,38 +265,41 @@ def deliver_conv(
 
 
 @nb.njit(cache=True, nogil=True)
-def deliver_dense_delayed(source, value, weights, axon, neuron, synapse, timestep, slots):
-    """As `deliver_dense` with delays, each array empty where there is none; `slots` is a ring."""
+def deliver_dense_delayed(neuron, value, shift, weights, axon, target, synapse, timestep, slots):
+    """As `deliver_dense` with delays by source, target or synapse, each array empty where there is none.
+
+    `slots` is a ring.
+    """
     depth, size = slots.shape[0], weights.shape[1]
-    for m in range(source.size):
-        i = source[m]
+    for m in range(neuron.size):
+        i = neuron[m] - shift
         base = timestep + 1
         if axon.size > 0:
             base += axon[i]
         for j in range(size):
             at = base
-            if neuron.size > 0:
-                at += neuron[j]
+            if target.size > 0:
+                at += target[j]
             if synapse.size > 0:
                 at += synapse[i, j]
             slots[at % depth, j] += weights[i, j] * value[m]
-    return source.size * size
+    return neuron.size * size
 
 
 @nb.njit(cache=True, nogil=True)
-def deliver_sparse_delayed(source, value, row_start, targets, weights, axon, neuron, synapse, timestep, slots):
+def deliver_sparse_delayed(neuron, value, shift, weights, row_start, targets, axon, target, synapse, timestep, slots):
     """As `deliver_sparse` with delays, each array empty where there is none; `slots` is a ring."""
     depth = slots.shape[0]
     synops = 0
-    for m in range(source.size):
-        i = source[m]
+    for m in range(neuron.size):
+        i = neuron[m] - shift
         base = timestep + 1
         if axon.size > 0:
             base += axon[i]
         for k in range(row_start[i], row_start[i + 1]):
             at = base
-            if neuron.size > 0:
-                at += neuron[targets[k]]
+            if target.size > 0:
+                at += target[targets[k]]
             if synapse.size > 0:
                 at += synapse[k]
             slots[at % depth, targets[k]] += weights[k] * value[m]
@@ -286,8 +309,9 @@ def deliver_sparse_delayed(source, value, row_start, targets, weights, axon, neu
 
 @nb.njit(cache=True, nogil=True)
 def deliver_conv_delayed(
-    source,
+    neuron,
     value,
+    shift,
     weights,
     height,
     width,
@@ -301,19 +325,19 @@ def deliver_conv_delayed(
     column_kernel,
     column_out,
     axon,
-    neuron,
+    target,
     synapse,
     timestep,
     slots,
 ):
     """As `deliver_conv` with delays, each array empty where there is none.
 
-    `neuron` is in slot order (positions x channels), `synapse` in the order of `weights`.
+    `target` is in slot order (positions x channels), `synapse` in the order of `weights`.
     """
     synops = 0
     depth, reach, area = slots.shape[0], weights.shape[3], height * width
-    for m in range(source.size):
-        i = source[m]
+    for m in range(neuron.size):
+        i = neuron[m] - shift
         channel = i // area
         y = (i - channel * area) // width
         x = i - channel * area - y * width
@@ -326,8 +350,8 @@ def deliver_conv_delayed(
                 at = (row_out[ty] * out_width + column_out[tx]) * out_channels + first
                 for k in range(reach):
                     when = base
-                    if neuron.size > 0:
-                        when += neuron[at + k]
+                    if target.size > 0:
+                        when += target[at + k]
                     if synapse.size > 0:
                         when += synapse[channel, row_kernel[ty], column_kernel[tx], k]
                     weight = weights[channel, row_kernel[ty], column_kernel[tx], k]

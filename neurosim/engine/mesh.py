@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler.topology import Topology
-from neurosim.engine import fast_kernels, processor_kernels, row_kernels, time_kernels
+from neurosim.engine import fast_kernels, flow_kernels, processor_kernels, row_kernels, time_kernels
 from neurosim.errors import InputError
 
 IntArray = NDArray[np.int64]
@@ -136,6 +137,31 @@ class PacketTimes:
     lost: int
     ready: IntArray
     stages: IntArray
+    waiting: str
+    delivered: int
+    last: int
+
+
+@dataclass(frozen=True)
+class FlowTimes:
+    """What happened where packets are made as messages arrive; times in ticks since the frame began.
+
+    Attributes
+    ----------
+    packets, copies
+        int64 (N, PACKET) and (N, COPIES): the kernel's rows, in the order in which packets were made.
+    cores
+        int64 (C, CORE_COUNTERS): end of the sweep and of the last work, stalled and waiting ticks.
+    link_flits
+        int64 (R, P): flits that left by each output.
+    waiting, delivered, last
+        As in `PacketTimes`.
+    """
+
+    packets: IntArray
+    copies: IntArray
+    cores: IntArray
+    link_flits: IntArray
     waiting: str
     delivered: int
     last: int
@@ -379,7 +405,7 @@ class MeshModel:
         delivered, last, lost = time_kernels.time_step(
             top.next_router, top.next_port, self.way, trees, self._extras, self.buffer_flits, self.core_router,
             self.core_port, self.inject_latency, self.inject_interval, self.eject_slots, self.eject_credit,
-            self.inject_queue, self.stage_queue, self.axon_in, self._habits, *self.tile_cores, self.wheel_slots,
+            self.inject_queue, self.stage_queue, self.axon_in, self._habits, None, *self.tile_cores, self.wheel_slots,
             self.wheel_shift, load.core_first, load.tail_work, places, rows, packets.reshape(-1), copies.reshape(-1),
             stages.reshape(-1), cores,
         )  # fmt: skip
@@ -400,6 +426,50 @@ class MeshModel:
             delivered=int(delivered),
             last=int(last),
         )
+
+    def time_flow(self, flow: Any, room: int) -> FlowTimes:
+        """Time one frame in which messages make packets.
+
+        Parameters
+        ----------
+        flow
+            `flow_kernels.Flow`, changed; where its totals say that it was full, what is returned means nothing.
+        room
+            Packets for which there are rows.
+
+        Raises
+        ------
+        InputError
+            Routers or queues that cannot do this.
+        """
+        slots = self.core_router.size * (self.eject_slots + self.inject_queue)
+        if self.too_large or 24 * slots > MOST_BUFFER_BYTES:
+            raise InputError(self.too_large or f"{slots} places in the queues of cores take too much memory; use fewer")
+        if self.patience or self.processors is not None or self.strict:
+            raise InputError(
+                "cores that update at each arrival need routers that give nothing up, are no processors, and have no "
+                "phases"
+            )
+        top, count = self.topology, self.core_router.size
+        packets = np.full((room + 1, row_kernels.PACKET), -1, dtype=np.int64)
+        packets[:, row_kernels.COPY] = np.arange(room + 1)
+        copies = np.full((room, row_kernels.COPIES), -1, dtype=np.int64)
+        cores = np.zeros((count, row_kernels.CORE_COUNTERS), dtype=np.int64)
+        nothing = np.zeros(count + 1, dtype=np.int64)
+        rows, places = self.new_ports
+        rows = rows.copy()
+        delivered, last, _ = time_kernels.time_step(
+            top.next_router, top.next_port, self.way, self.no_trees, self._extras, self.buffer_flits, self.core_router,
+            self.core_port, self.inject_latency, self.inject_interval, self.eject_slots, self.eject_credit,
+            self.inject_queue, self.stage_queue, self.axon_in, None, flow, *self.tile_cores, self.wheel_slots,
+            self.wheel_shift, nothing, nothing[1:], places, rows, packets.reshape(-1), copies.reshape(-1),
+            np.zeros(0, dtype=np.int64), cores,
+        )  # fmt: skip
+        ports = rows.reshape(*top.next_router.shape, self.channels, row_kernels.PORT)
+        made = int(flow.totals[flow_kernels.USED])
+        waiting = "" if delivered == made or flow.totals[flow_kernels.FULL] else self._waiting(ports)
+        link_flits = ports[:, :, 0, row_kernels.PASSED].copy()
+        return FlowTimes(packets, copies, cores, link_flits, waiting, int(delivered), int(last))
 
     def time_fast(self, load: PacketLoad) -> PacketTimes:
         """Time one timestep with links as first-in first-out servers: no buffer, queue or credit ever limits.

@@ -79,7 +79,8 @@ def new_processors(cores, core_first, packets, copies, buffer_slots):
         cpu, at = c * CPU, c * CORE
         messages = cpus[cpu + WAITING_RING]
         cpus[cpu + PENDING_RING] = used
-        cpus[cpu + PENDING_SIZE] = max(cores[at + EJECT_LAST] - cores[at + EJECT_FIRST], 1)
+        # Within a slot of the wheel a router may fill a slot of the core before its tile has begun the interrupt.
+        cpus[cpu + PENDING_SIZE] = cores[at + EJECT_LAST] - cores[at + EJECT_FIRST] + 2
         used += cpus[cpu + PENDING_SIZE]
         cpus[cpu + WAITING_RING] = used
         used += max(min(messages, buffer_slots), 1)

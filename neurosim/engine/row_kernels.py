@@ -41,10 +41,11 @@ CORE = 16
 FLITS, WORK, TREE, COPY, INJECTED, LEFT, READY_AT, RELEASE = 0, 1, 2, 3, 4, 5, 6, 7
 PACKET = 8
 
-# A flit is one number: its packet, the outputs that it takes at the next router if they are not those of the
-# packet, and whether it is a tail.
+# A flit is one number: its packet; whether it was sent again; the outputs that it takes at the next router if they
+# are not those of the packet; and whether it is a tail.
 PACKET_SHIFT = 32
-OUTPUTS = (1 << 31) - 1
+SENT_AGAIN = 1 << 31
+OUTPUTS = (1 << 30) - 1
 
 # A copy of a packet, one for each core that gets it, in the order of cores.
 TO_CORE, READ, ACCUMULATE, ARRIVED = 0, 1, 2, 3
@@ -116,6 +117,29 @@ def inject(core, slot, port, inject_latency, inject_interval, cores, packets, po
             done = cores[at + READY] + packets[row + PACKET + WORK]
             cores[at + READY] = max(done, rings[left])
             counters[core, CORE_STALL] += cores[at + READY] - done
+
+
+@nb.njit(cache=True, nogil=True)
+def sweep_end(core, cores, packets, rings, counters):
+    """Return when a core's sweep ends, or -1.
+
+    It is known as soon as the packet has left in whose place the last one enters the queue.
+    """
+    at = core * CORE
+    end = counters[core, CORE_SWEEP_END]
+    packet, last = cores[at + SENDING], cores[at + LAST_PACKET]
+    if packet + cores[at + LEFT_LAST] - cores[at + LEFT_FIRST] < last:
+        return np.int64(-1)
+    if packet < last:
+        ready = cores[at + READY]
+        left = cores[at + LEFT_NEXT]
+        for p in range(packet + 1, last):
+            left += 1
+            if left == cores[at + LEFT_LAST]:
+                left = cores[at + LEFT_FIRST]
+            ready = max(ready + packets[p * PACKET + WORK], rings[left])
+        end += ready
+    return end
 
 
 @nb.njit(cache=True, nogil=True, inline="always")

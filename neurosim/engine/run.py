@@ -26,6 +26,7 @@ from neurosim.engine.checkpoint import (
 )
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS
 from neurosim.engine.critical import RESOURCES, path_totals
+from neurosim.engine.flow import FlowRun
 from neurosim.engine.function import FunctionRun, StepActivity
 from neurosim.engine.processors import ProcessorRun
 from neurosim.engine.timing import StepTiming, TimeRun
@@ -154,6 +155,9 @@ class _Totals:
         self.dropped = self.dropped + timing.dropped
         self.lost += timing.lost
         for name, values in self.outputs.items():
+            if activity.read_out is not None:
+                values[step] = activity.read_out[name]
+                continue
             number = self.network.index[name]
             low, high = activity.layer_start[number], activity.layer_start[number + 1]
             values[step, activity.neuron[low:high] - self.network.offsets[number]] = activity.value[low:high]
@@ -215,6 +219,17 @@ def _timed_late(
         pending = []
 
 
+def _flown(
+    flow: FlowRun, timesteps: int, every: int
+) -> Iterator[tuple[StepActivity, Arrays | None, StepTiming, PacketTrace]]:
+    """Yield as `_timed`, for cores that update at each arrival: every frame begins where the one before ended."""
+    for _ in range(timesteps):
+        activity, timing, trace = flow.advance()
+        audit_synops(flow.function.network, activity)
+        due = every and activity.timestep % every == 0
+        yield activity, function_state(flow.function) if due else None, timing, trace
+
+
 def _timed(
     function: FunctionRun, timer: TimeRun, timesteps: int, threads: int, every: int
 ) -> Iterator[tuple[StepActivity, Arrays | None, StepTiming, PacketTrace]]:
@@ -223,6 +238,9 @@ def _timed(
     After each `every` timesteps (0: never) the function's state is yielded too. One thread is this one:
     handing timesteps to another would cost more than a small one takes.
     """
+    if isinstance(timer, FlowRun):
+        yield from _flown(timer, timesteps, every)
+        return
     if isinstance(timer, ProcessorRun) and not timer.waits:
         yield from _timed_late(function, timer, timesteps, every)
         return
@@ -248,6 +266,15 @@ def _timed(
         finally:
             for _, _, future in waiting:
                 future.cancel()
+
+
+def _timer(program: Program, function: FunctionRun, fidelity: str) -> TimeRun:
+    """Return what times a program on its chip."""
+    if program.chip.sync.kind == "none":
+        return FlowRun(program, function, fidelity)
+    if program.chip.core.kind == "processor":
+        return ProcessorRun(program, fidelity)
+    return TimeRun(program, fidelity)
 
 
 def run_program(
@@ -304,6 +331,11 @@ def run_program(
         raise InputError(f"threads is {threads}; it must be 1 or more")
     if trace is not None:
         trace.check(timesteps, program.cores)
+        if not program.has_timesteps:
+            raise InputError(
+                f"{program.chip.name} has no timesteps (sync.kind none), and no timeline shows such runs yet; run "
+                "without one"
+            )
     need_bytes = (
         8 * timesteps * (len(program.network.layers) * LAYER_COUNTS + sum(o.size for o in program.network.outputs))
     )
@@ -320,9 +352,10 @@ def run_program(
     checked = tuple(1 + i * timesteps // check_fidelity for i in range(check_fidelity))
     exact = TimeRun(program) if checked else None
     checked_ps: list[int] = []
-    function = FunctionRun(program.network, frames, counted_synapses(program))
+    counted = None if program.chip.sync.kind == "none" else counted_synapses(program)
+    function = FunctionRun(program.network, frames, counted)
     totals = _Totals(program, timesteps)
-    timer = ProcessorRun(program, fidelity) if program.chip.core.kind == "processor" else TimeRun(program, fidelity)
+    timer = _timer(program, function, fidelity)
     kept: list[StepActivity] = []
     keeper = TraceKeeper(trace, timer.ends)
     digest, every = "", 0

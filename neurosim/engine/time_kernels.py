@@ -25,6 +25,7 @@ import numpy as np
 
 from neurosim.engine.bits import lowest_bit
 from neurosim.engine.blocked_kernels import beside, reinject, ways_round
+from neurosim.engine.flow_kernels import FULL, begin_sweep, line_up, new_flow_cores, run_core
 from neurosim.engine.processor_kernels import (
     BUFFER,
     CPU,
@@ -83,6 +84,7 @@ from neurosim.engine.row_kernels import (
     inject,
     new_cores,
     receive,
+    sweep_end,
     wanted_outputs,
 )
 from neurosim.engine.wheel_kernels import NEVER, bring_near, new_wheel, next_slot, schedule, unlink
@@ -109,6 +111,7 @@ def time_step(
     stage_queue,
     t_axon,
     habits,
+    flow,
     tile_first,
     tile_core,
     wheel_slots,
@@ -161,6 +164,9 @@ def time_step(
     habits
         None where cores are not processors. Otherwise int64 (4,): ticks of an interrupt and of a set-up, and until
         the last word of a row is there; messages that can wait for their row.
+    flow
+        None where a timestep's packets are known before it begins. Otherwise `flow_kernels.Flow`: cores that make
+        packets as messages arrive. Then `core_first` is 0, and `packets` and `copies` have room for those to come.
     tile_first, tile_core
         int64 (R + 1,) and (C,): cores of each router, ascending.
     wheel_slots
@@ -207,6 +213,11 @@ def time_step(
     held = np.full(ring_entries * strict, -1, dtype=np.int64)
     components = routers
     pipelines = core_count
+    if flow is not None:
+        cores, tasks, ring_entries = new_flow_cores(core_count, eject_slots, inject_queue)
+        rings = np.full(ring_entries, -NEVER, dtype=np.int64)
+        queues = np.zeros(2 * ring_entries, dtype=np.int64)
+        pipelines = 0
     if habits is not None:
         cpus, queue_size = new_processors(cores, core_first, packets, copies, habits[BUFFER])
         queues = np.zeros(queue_size, dtype=np.int64)
@@ -219,6 +230,16 @@ def time_step(
         for c in range(core_count):
             when = cpus[c * CPU + NEXT]
             schedule(routers + core_router[c], when, np.int64(-1), shift, wheel_slots, components, wheel)
+    if flow is not None:
+        for c in range(core_count):
+            begin_sweep(c, cores, tasks, packets, copies, counters, flow)
+            r = core_router[c]
+            wake, _ = run_core(
+                c, r, (r * width + core_port[c]) * channels * PORT, core_port[c] * channels, inject_latency,
+                inject_interval, buffer_flits, eject_credit, way, trees, cores, tasks, packets, copies, ports, fifo,
+                rings, queues, filled, counters, flow,
+            )  # fmt: skip
+            schedule(r, wake, np.int64(-1), shift, wheel_slots, components, wheel)
     for c in range(pipelines):
         counters[c, CORE_SWEEP_END] = tail_work[c]
         at = c * CORE
@@ -232,8 +253,8 @@ def time_step(
         while ports[port + COUNT] < buffer_flits and cores[at + SENDING] < cores[at + LAST_PACKET]:
             slot = ports[port + FIFO] + 2 * ports[port + COUNT]
             inject(c, slot, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings, counters)
-        if strict != 0 and cores[at + SENDING] == cores[at + LAST_PACKET]:
-            cores[at + AXON_LEFT] = counters[c, CORE_SWEEP_END]
+        if strict != 0:
+            cores[at + AXON_LEFT] = max(sweep_end(c, cores, packets, rings, counters), 0)
         ports[port + SINCE] = fifo[ports[port + FIFO]]
         filled[r] |= np.int64(1) << (core_port[c] * channels)
         schedule(r, fifo[ports[port + FIFO]], np.int64(-1), shift, wheel_slots, components, wheel)
@@ -256,6 +277,9 @@ def time_step(
             turn = wheel[wakes - 1] >> shift
             continue
         turn += skip
+        if flow is not None:  # noqa: SIM102
+            if flow.totals[FULL] != 0:
+                break
         here = turn & (wheel_slots - 1)
         while wheel[here] >= 0:
             router = wheel[here]
@@ -422,12 +446,21 @@ def time_step(
                         copies[copy + ARRIVED] = when
                         delivered += 1
                         last = max(last, when)
-                        if habits is not None:
+                        if flow is not None:
+                            rings[slot] = NEVER
+                            line_up(core, slot, packet, cores, tasks, queues)
+                            wake, _ = run_core(
+                                core, router, base + core_port[core] * channels * PORT, core_port[core] * channels,
+                                inject_latency, inject_interval, buffer_flits, eject_credit, way, trees, cores, tasks,
+                                packets, copies, ports, fifo, rings, queues, filled, counters, flow,
+                            )  # fmt: skip
+                            again = min(again, wake)
+                        elif habits is not None:
                             rings[slot] = take_packet(
                                 core, when, copy // COPIES, habits[PACKET_TICKS], cpus, queues, stages, counters
                             )
                             schedule(routers + router, rings[slot], now, shift, wheel_slots, components, wheel)
-                        elif strict != 0 and cores[at + SENDING] < cores[at + LAST_PACKET]:
+                        elif strict != 0 and sweep_end(core, cores, packets, rings, counters) < 0:
                             rings[slot] = NEVER
                             held[slot] = copy
                         else:
@@ -471,15 +504,22 @@ def time_step(
                         if ports[to + COUNT] < reinject_slots:
                             if ports[to + COUNT] == 0:
                                 filled[router] |= np.int64(1) << (width - 1)
-                            packet = fifo[left + 1] >> PACKET_SHIFT
-                            again = min(again, reinject(to, now, packet, wanted, reinject_wait, ports, fifo))
+                            again = min(again, reinject(to, now, fifo[left + 1], wanted, reinject_wait, ports, fifo))
                             wanted = np.int64(0)
                     while wanted != 0:
                         ports[base + lowest_bit(wanted) * channels * PORT + DROPPED] += 1
                         wanted &= wanted - 1
                 c = ports[port + FEEDER]
                 if c >= 0:
-                    if habits is not None:
+                    if flow is not None:
+                        wake, freed = run_core(
+                            c, router, port, i, inject_latency, inject_interval, buffer_flits, eject_credit, way, trees,
+                            cores, tasks, packets, copies, ports, fifo, rings, queues, filled, counters, flow,
+                        )  # fmt: skip
+                        again = min(again, wake)
+                        if freed != NEVER:
+                            again = min(again, max(freed, now + 1))
+                    elif habits is not None:
                         send_made(
                             c, port, inject_latency, inject_interval, buffer_flits, cores, cpus, packets, ports, fifo,
                             rings,
@@ -492,8 +532,9 @@ def time_step(
                             counters,
                         )  # fmt: skip
                         at = c * CORE
-                        if strict != 0 and cores[at + SENDING] == cores[at + LAST_PACKET]:
-                            cores[at + AXON_LEFT] = counters[c, CORE_SWEEP_END]
+                        if strict != 0 and sweep_end(c, cores, packets, rings, counters) >= 0:
+                            when = sweep_end(c, cores, packets, rings, counters)
+                            cores[at + AXON_LEFT] = max(cores[at + AXON_LEFT], when)
                             slot = cores[at + EJECT_NEXT]
                             for _ in range(cores[at + EJECT_LAST] - cores[at + EJECT_FIRST]):
                                 if held[slot] >= 0:

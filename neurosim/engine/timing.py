@@ -171,14 +171,12 @@ def _check_supported(chip: Chip) -> None:
     """
     core, found = chip.core, []
     processors = core.kind == "processor"
-    if core.shared_port is not None:
-        found.append("core.shared_port")
+    if "sweep" in (core.shared_port or ()) and core.phases != "strict":
+        found.append('core.shared_port with a sweep that overlaps (core.phases "strict" keeps it apart)')
     if chip.network.tables is not None and not processors:
         found.append("network.tables with cores that are not processors")
     if chip.network.blocked is not None and not processors:
         found.append("network.blocked with cores that are not processors")
-    if chip.sync.kind == "none":
-        found.append(f'sync.kind "{chip.sync.kind}"')
     if found:
         raise InputError(f"{chip.name}: {', '.join(found)}: not timed by this version; choose a chip without")
 
@@ -235,6 +233,8 @@ class TimeRun:
         self.crossbar_words = crossbar_words(program) if self.crossbar else _NONE
         self.axon_charged = program.axon_charged
         self.lanes = 1 if chip.core.lanes is None else chip.core.lanes.value
+        # Reading and adding up by one port are one stage: a message's words, then its sums.
+        self.one_port = {"synapse_read", "accumulate"} <= set(chip.core.shared_port or ())
         # A group of synapses takes no less than the reading and writing of an accumulator.
         kind_ticks = [self.ticks[name] for name in ("synop_dense", "synop_sparse", "synop_conv")]
         self.group_ticks = np.maximum(np.array(kind_ticks, dtype=np.int64), self.ticks["accumulator"])
@@ -283,6 +283,8 @@ class TimeRun:
         destination, flits, work, read, accumulate = (
             array[:packets] for array in (destination, flits, work, read, accumulate)
         )
+        if self.one_port:
+            read, accumulate = read + accumulate, np.zeros_like(accumulate)
         return PacketLoad(core_first, tail_work, destination, flits, work, read, accumulate)
 
     def _visits(self, activity: StepActivity) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
@@ -378,7 +380,12 @@ def check_delivery(timestep: int, load: PacketLoad, times: PacketTimes, counts: 
             f"timestep {timestep}: {left} of {packets} packets cannot move; in a circle wait {times.waiting}; larger "
             "buffers (network.buffer), more virtual channels or cut-through routing break it"
         )
-    found = packet_kernels.class_sums(times.link_flits, link_class, 4).tolist()
+    check_links(timestep, times.link_flits, counts, link_class)
+
+
+def check_links(timestep: int, link_flits: IntArray, counts: IntArray, link_class: IntArray) -> None:
+    """Check that the links carried `link_flits`, int64 (R, P), as the packets' routes say; see `check_delivery`."""
+    found = packet_kernels.class_sums(link_flits, link_class, 4).tolist()
     sums = counts.sum(axis=0).tolist()
     for flits, (name, count) in zip(
         found,

@@ -76,6 +76,30 @@ class ProcessorStages:
 
 
 @dataclass(frozen=True)
+class DataflowStages:
+    """What cores did that update at each arrival (N packets, each with one copy, the message).
+
+    Attributes
+    ----------
+    ready_ps
+        int64 (N,): the packet entered its injection queue.
+    cause
+        int64 (N,): message in the course of which it was made; -1 for the sweep at the start of the frame.
+    value
+        int64 (N,): what the message says.
+    taken_ps, done_ps
+        int64 (N,): its core took the message out of the ejection queue, and was done with all that came of it. From
+        the one to the other it worked on axon-in, synapse read, accumulation, updates and the packets it made.
+    """
+
+    ready_ps: IntArray
+    cause: IntArray
+    value: IntArray
+    taken_ps: IntArray
+    done_ps: IntArray
+
+
+@dataclass(frozen=True)
 class PacketTrace:
     """Packets of one timestep in the order of cores and of sending; times in ps since it began.
 
@@ -101,6 +125,8 @@ class PacketTrace:
         int64 (C,): a core's sweep ends; its last message is accumulated.
     stages
         What processors did; None on cores without. There a packet of no flits is the end of a core's sweep.
+    dataflow
+        What cores did that update at each arrival; None on others.
     """
 
     core_first: IntArray
@@ -118,6 +144,7 @@ class PacketTrace:
     sweep_end_ps: IntArray
     finish_ps: IntArray
     stages: ProcessorStages | None = None
+    dataflow: DataflowStages | None = None
 
     @property
     def cores(self) -> int:

@@ -3,10 +3,11 @@
 from neurosim.network.connections import Connection, Delay
 from neurosim.network.graph import Layer, Network
 from neurosim.network.reference import ReferenceRun, run_reference
-from neurosim.network.transforms import Conv2d, Dense, FanOut, Pool2d, Sparse, Transform
+from neurosim.network.transforms import ByTarget, Conv2d, Dense, FanOut, Pool2d, Sparse, Transform
 from neurosim.network.units import CubaLif, Delta, Relay, Sigma, SigmaDelta, Unit
 
 __all__ = [
+    "ByTarget",
     "Connection",
     "Conv2d",
     "CubaLif",

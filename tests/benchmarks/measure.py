@@ -87,6 +87,9 @@ def run_neurosim(job: dict[str, Any]) -> dict[str, Any]:
         and ``threads``, whether to take those measurements too; ``slots``, a file to write the placement to.
     """
     one_processor(True)
+    # numba loads SciPy wherever it finds it, 16 MiB of it. neurosim has no use for it: it is here for the products
+    # that the functional step is compared with, at the end.
+    sys.modules["scipy"] = None  # type: ignore[assignment]
     import neurosim
     from neurosim.engine import LayerCount
 
@@ -161,6 +164,7 @@ def neurosim_parts(program: Any, case: Case, warm: int, timesteps: int, repeats:
         return np.bincount(targets[rows].ravel(), weights[rows].ravel(), case.neurons)
 
     parts["numpy_bincount_s"] = median_s(repeats, lambda: [gather(rows) for rows in fired]) / count
+    sys.modules.pop("scipy", None)
     try:
         from scipy import sparse
     except ImportError:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neurosim.compiler.topology import Topology, mesh, torus, triangular_torus
 from neurosim.engine import MeshModel, PacketLoad
-from neurosim.engine.mesh import Multicast
+from neurosim.engine.mesh import Multicast, Processors
 
 IntArray = NDArray[np.int64]
 
@@ -84,6 +84,9 @@ def random_trees(rng: Random, model: MeshModel, load: PacketLoad) -> Multicast:
     targets: list[int] = []
     copy_first = [0]
     for packet, (source, first) in enumerate(zip(sources.tolist(), load.destination.tolist(), strict=True)):
+        if not load.flits[packet]:  # work without a packet
+            copy_first.append(len(targets))
+            continue
         mine = {first, *(rng.randint(0, cores - 1) for _ in range(rng.randint(0, 3)))}
         reached = {int(model.core_router[source])}
         for core in sorted(mine):
@@ -123,3 +126,76 @@ def random_variant(rng: Random) -> tuple[MeshModel, PacketLoad]:
     if rng.random() < 0.5:
         load = replace(load, multicast=random_trees(rng, model, load))
     return model, load
+
+
+def with_spare_port(columns: int, rows: int, local_ports: int) -> Topology:
+    """A torus with six links a router, whose last local port is left to the reinjection queue."""
+    return triangular_torus(columns, rows, local_ports + 1)
+
+
+def random_giving_up(rng: Random) -> tuple[MeshModel, PacketLoad]:
+    """Single-flit packets on six links, whose routers try ways round, drop and send again."""
+    model, load, _ = random_system(rng, rng.choice([triangular_torus, with_spare_port, with_spare_port]))
+    spare = model.topology.next_router.shape[1] - 1 not in model.core_port
+    model = replace(model, patience=rng.choice([1, 3, 10, 30]), detour_wait=rng.choice([0, 1, 5, 20, 50]))
+    if spare and rng.random() < 0.8:
+        model = replace(model, reinject_wait=rng.choice([1, 1, 7, 25]), reinject_slots=rng.randint(1, 4))
+    load = replace(load, flits=np.ones_like(load.flits))
+    if rng.random() < 0.4:
+        load = replace(load, multicast=random_trees(rng, model, load))
+    return model, load
+
+
+def random_strict_system(rng: Random) -> tuple[MeshModel, PacketLoad]:
+    """A random system whose cores take no message before their sweep is done."""
+    model, load = random_variant(rng) if rng.random() < 0.7 else random_giving_up(rng)
+    return replace(model, strict=True, eject_slots=rng.choice([1, 3, 5, 20])), load
+
+
+def with_sweeps(rng: Random, load: PacketLoad) -> PacketLoad:
+    """Spread the packets of a load over several sweeps with times of release."""
+    sweeps, period = rng.randint(1, 4), rng.choice([0, 30, 150, 400])
+    most_tail, idle = rng.choice([0, 20, 100]), rng.choice([0.0, 0.2])
+    columns: list[tuple[int, int, int, int]] = []  # packet of `load` or -1, flits, work, release
+    core_first = [0]
+    for core in range(load.core_first.size - 1):
+        offset = rng.choice([0, 0, rng.randint(0, 50)])
+        packets = list(range(load.core_first[core], load.core_first[core + 1]))
+        ends = [*sorted(rng.randint(0, len(packets)) for _ in range(sweeps - 1)), len(packets)]
+        begin = 0
+        for sweep, end in enumerate(ends):
+            release = offset + sweep * period
+            for packet in packets[begin:end]:
+                if rng.random() < idle:
+                    columns.append((-1, 0, rng.randint(0, most_tail), release))
+                columns.append((packet, int(load.flits[packet]), int(load.work[packet]), release))
+            columns.append((-1, 0, rng.randint(0, most_tail), release))
+            begin = end
+        core_first.append(len(columns))
+    packet, flits, work, release = (np.array(column, dtype=np.int64) for column in zip(*columns, strict=True))
+    empty = np.zeros_like(flits)
+    if load.flits.size:
+        destination, read, accumulate = (
+            np.where(packet < 0, 0, values[packet]) for values in (load.destination, load.read, load.accumulate)
+        )
+    else:
+        destination = read = accumulate = empty
+    return PacketLoad(
+        core_first=np.array(core_first), tail_work=np.zeros_like(load.tail_work), destination=destination,
+        flits=flits, work=work, read=read, accumulate=accumulate, release=release,
+    )  # fmt: skip
+
+
+def random_processor_system(rng: Random) -> tuple[MeshModel, PacketLoad]:
+    """Processor cores on any network, several sweeps with times of release, and buffers that may be too small."""
+    model, load = random_variant(rng) if rng.random() < 0.5 else random_giving_up(rng)
+    load = with_sweeps(rng, replace(load, multicast=None))
+    processors = Processors(
+        packet=rng.choice([0, 1, 3, 15]),
+        set_up=rng.choice([0, 1, 4, 12]),
+        memory_latency=rng.choice([0, 1, 5, 20]),
+        buffer=rng.choice([1, 2, 3, 50]),
+    )
+    if rng.random() < 0.4:
+        load = replace(load, multicast=random_trees(rng, model, load))
+    return replace(model, processors=processors, eject_slots=rng.choice([1, 3, 20])), load

@@ -12,9 +12,15 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from plain_stepper import Observed, step_through
-from random_systems import random_system, random_variant
+from random_systems import (
+    random_giving_up,
+    random_processor_system,
+    random_strict_system,
+    random_system,
+    random_variant,
+)
 
-from neurosim.engine import MeshModel, PacketLoad, row_kernels
+from neurosim.engine import MeshModel, PacketLoad, processor_kernels, row_kernels
 
 # Kinds of waiting that the stepper counts, and the least share of random meshes that must show each.
 MESHES = {
@@ -37,6 +43,29 @@ VARIANTS = {
     "machine is stuck": 0.02,
     "part of the copies is left": 0.2,
     "port sends from another channel": 0.02,
+    "several copies are given up": 0.02,
+}
+# What routers that give up add, and what processors add.
+GIVING_UP = {
+    "flit is sent again": 0.1,
+    "flit on a way round gives up": 0.05,
+    "reinjection queue is full": 0.1,
+    "second side is taken": 0.1,
+    "way round is taken": 0.1,
+}
+PROCESSORS = {
+    "interrupt before a row": 0.1,
+    "interrupt before a set-up": 0.1,
+    "interrupt before the sweep": 0.3,
+    "job before the sweep": 0.3,
+    "message has no words": 0.3,
+    "message is lost": 0.1,
+    "message waits for an interrupt": 0.1,
+    "set-up waits behind a job": 0.2,
+    "several messages in the buffer": 0.2,
+    "sweep is late for its release": 0.1,
+    "sweep waits for its release": 0.3,
+    "transfer waits for the memory": 0.05,
 }
 # Systems are drawn number by number, so that a failing one shrinks; large ones take many numbers.
 RANDOM = st.randoms(use_true_random=False)
@@ -52,11 +81,16 @@ def compare(model: MeshModel, load: PacketLoad) -> Observed:
     assert times.last == max([*seen.arrived, 0])
     assert nonzero(times.link_flits) == seen.link_flits
     assert nonzero(times.dropped) == seen.dropped
+    assert nonzero(times.detours) == seen.detours
+    assert {router: count for router, count in enumerate(times.reinjected.tolist()) if count} == seen.reinjected
+    assert times.ready.tolist() == seen.ready
+    assert times.stages.tolist() == seen.stages
+    assert times.lost == sum(stages[processor_kernels.FINISHED] == -2 for stages in seen.stages)
     assert times.cores[:, row_kernels.CORE_FINISH].tolist() == seen.finish
-    assert times.cores[:, row_kernels.CORE_WAIT].tolist() == seen.waited
     if seen.happened["machine is stuck"]:
         assert times.waiting
         return seen
+    assert times.cores[:, row_kernels.CORE_WAIT].tolist() == seen.waited
     assert times.cores[:, row_kernels.CORE_SWEEP_END].tolist() == seen.sweep_end
     assert times.cores[:, row_kernels.CORE_STALL].tolist() == seen.stalled
     return seen
@@ -90,6 +124,35 @@ def test_engine_equals_the_stepper_on_other_networks(rng: Random) -> None:
     compare(*random_variant(rng))
 
 
+@seed(5)
+@settings(SETTINGS, max_examples=100)
+@given(RANDOM)
+def test_engine_equals_the_stepper_where_routers_give_up(rng: Random) -> None:
+    compare(*random_giving_up(rng))
+
+
+@seed(6)
+@settings(SETTINGS, max_examples=150)
+@given(RANDOM)
+def test_engine_equals_the_stepper_on_processors(rng: Random) -> None:
+    compare(*random_processor_system(rng))
+
+
+@seed(7)
+@settings(SETTINGS, max_examples=100)
+@given(RANDOM)
+def test_engine_equals_the_stepper_in_strict_phases(rng: Random) -> None:
+    compare(*random_strict_system(rng))
+
+
+@pytest.mark.slow
+@seed(8)
+@settings(SETTINGS, max_examples=10_000)
+@given(RANDOM)
+def test_engine_equals_the_stepper_on_many_processors(rng: Random) -> None:
+    compare(*random_processor_system(rng))
+
+
 @pytest.mark.slow
 @seed(3)
 @settings(SETTINGS, max_examples=10_000)
@@ -114,3 +177,7 @@ def test_every_kind_of_waiting_occurs() -> None:
     found = shares(random_variant(Random(number)) for number in range(150))
     assert found.keys() == MESHES.keys() | VARIANTS.keys()
     assert not {kind: found[kind] for kind in VARIANTS if found[kind] < VARIANTS[kind]}
+    found = shares(random_giving_up(Random(number)) for number in range(150))
+    assert not {kind: found.get(kind) for kind in GIVING_UP if found.get(kind, 0.0) < GIVING_UP[kind]}
+    found = shares(random_processor_system(Random(number)) for number in range(150))
+    assert not {kind: found.get(kind) for kind in PROCESSORS if found.get(kind, 0.0) < PROCESSORS[kind]}

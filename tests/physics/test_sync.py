@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from spinnaker_like import spinnaker_like
 
 import neurosim
+import neurosim.errors
 from hwmodels import Chip, load_chip
 from neurosim.compiler import compile_network
-from neurosim.engine import Checkpoint, LayerCount, Resource, RunCounts, TimeRun, run_program
+from neurosim.engine import Checkpoint, CoreCount, LayerCount, Resource, RunCounts, TimeRun, run_program
 from neurosim.engine.counters import StepCount
 from neurosim.engine.exercise import exercise_network
 from neurosim.network import Connection, CubaLif, Layer, Network, Relay, Sparse
@@ -78,6 +79,26 @@ def test_strict_phases_on_a_network_with_everything() -> None:
     assert (strict.duration_ps >= overlap.duration_ps).all()
     assert (strict.duration_ps > overlap.duration_ps).any()
     assert np.array_equal(strict.layer_counts, overlap.layer_counts)
+
+
+def test_reading_and_adding_by_one_port_take_turns() -> None:
+    """Two messages in a row: apart, the second is read while the first is added up; by one port it waits."""
+    synapses = Sparse(np.array([0, 40, 80]), np.tile(np.arange(40), 2), np.full(80, 5), 40)
+    layers = [Layer("in", (2,), Relay(spikes=True)), Layer("out", (40,), CubaLif(4096, 0, 1 << 20))]
+    network = Network(layers, [Connection(("in",), "out", synapses)], "two")
+    frames = {"in": np.array([[1, 1], [0, 0]])}
+    chips = loihi2(), loihi2(shared_port=["synapse_read", "accumulate"])
+    apart, shared = (run_program(compile_network(network, chip), frames, 2, threads=1) for chip in chips)
+    core = apart.core_counts.sum(axis=0)
+    read, add = int(core[CoreCount.SYNAPSE_READ_PS]) // 2, int(core[CoreCount.ACCUMULATE_PS]) // 2
+    assert 0 < read < add
+    axon_in = int(core[CoreCount.AXON_IN_PS]) // 2
+    first = apart.synapse_ps[0] - 2 * add - read  # the first message is taken by the synapse read
+    assert shared.synapse_ps[0] == max(first + read + add, first + axon_in) + read + add
+    assert shared.path_ps.sum(axis=1).tolist() == shared.duration_ps.tolist()
+    refused = loihi2(shared_port=["sweep", "accumulate"])
+    with pytest.raises(neurosim.errors.InputError, match="shared_port with a sweep that overlaps"):
+        run_program(compile_network(network, refused), frames, 2)
 
 
 def test_one_message_on_processors_by_hand() -> None:

@@ -325,7 +325,8 @@ def test_what_the_rules_allow(tmp_path: Path) -> None:
     assert spinnaker_like(**ONE_MESH).chips is None
     assert spinnaker_like(**(ONE_MESH | {"mesh__topology": "torus", "network__virtual_channels": 2})).tiles == 1
     assert spinnaker_like(network__blocked=None, network__virtual_channels=2).hexagonal
-    assert spinnaker_like(**(PIPELINE | {"sync": {"kind": "none"}})).sync.barrier is None
+    flow = {"sync": {"kind": "none"}, "network__blocked": None, "network__virtual_channels": 2}
+    assert spinnaker_like(**(PIPELINE | flow)).sync.barrier is None
     assert spinnaker_like(**BARRIER).barrier_ps(3) == 10**6
     assert spinnaker_like(sync__kind="tick").barrier_ps(3) == 0
     assert not spinnaker_like(

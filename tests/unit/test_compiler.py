@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hwmodels import Chip, load_chip
-from neurosim.compiler import MEMORIES, CoreSlice, Program, compile_network
+from neurosim.compiler import MEMORIES, CoreSlice, Program, compile_network, encoding
 from neurosim.compiler.encoding import SynapseStore, weight_bits
 from neurosim.compiler.partition import splits
 from neurosim.compiler.placement import place, placement_cost, snake_order, tile_distances
@@ -723,6 +723,13 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
         compile_network(branched(), small, seed).core_slot.tobytes() != programs[0].core_slot.tobytes()
         for seed in range(6, 12)
     )
+
+
+def test_stores_that_are_worked_out_again_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = chip(core__neurons_usable=40)
+    kept = compile_network(branched(), small)
+    monkeypatch.setattr(encoding, "MOST_KEPT_SOURCES", 0)
+    assert same_bytes(kept, compile_network(branched(), small))
 
 
 def test_graph_is_what_placement_minimises() -> None:

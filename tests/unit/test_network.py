@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from neurosim.errors import ModelError
 from neurosim.network import (
+    ByTarget,
     Connection,
     Conv2d,
     Delay,
@@ -163,6 +164,19 @@ def test_fan_out_counts_the_synapses(transform: Transform, data: st.DataObject) 
     assert fan.sources.tolist() == sorted(structural)
 
 
+@given(sparse_transforms(), st.integers(1, 30), st.data())
+def test_synapses_by_target_give_the_same_fan_out(transform: Sparse, block: int, data: st.DataObject) -> None:
+    """Whatever the size of the blocks in which they are sorted."""
+    order = ByTarget(transform, block)
+    by_hand = sorted(synapses_of(transform), key=lambda synapse: (synapse.target, synapse.source))
+    assert order.source.tolist() == [synapse.source for synapse in by_hand]
+    assert order.filled.tolist() == [synapse.weight != 0 for synapse in by_hand]
+    box = data.draw(boxes(transform.out_shape))
+    ours, theirs = order.fan_out(*box[0]), transform.fan_out(box)
+    for name in ("sources", "structural", "nonzero", "taps"):
+        assert getattr(ours, name).tolist() == getattr(theirs, name).tolist()
+
+
 @given(transforms)
 def test_transform_described_and_rebuilt(transform: Transform) -> None:
     assert transform_from_dict(transform.to_dict()) == transform
@@ -200,6 +214,10 @@ def test_average_pooling_divides_the_sum_of_a_timestep_rounding_down() -> None:
         (lambda: Dense([1, 2]), r"\(2,\)"),
         (lambda: Sparse([0, 2], [1, 1], [1, 1], 2), "ascend"),
         (lambda: Sparse([0, 1], [2], [1], 2), r"2\.\.2.*0\.\.1"),
+        (lambda: Sparse([0, 1], [-1], [1], 2), r"-1\.\.-1.*0\.\.1"),
+        (lambda: Sparse([0, 1], [1 << 32], [1], 2), r"4294967296.*0\.\.1"),
+        (lambda: Sparse([0, 1], [0], [1], (1 << 31) + 1), "limit is 2147483648"),
+        (lambda: Sparse([0, 0, 2, 2], [1, 0], [1, 1], 2), "ascend"),
         (lambda: Sparse([0, 1], [0, 1], [1, 1], 2), "row_start"),
         (lambda: Sparse([0, 1], [0], [1, 1], 2), "1 targets"),
         (lambda: Conv2d(np.ones((1, 1, 3, 3)), (1, 2, 2)), "does not fit"),

@@ -1,0 +1,503 @@
+"""Chips without timesteps: every packet as a plain stepper has it, and values that no order of arrivals changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, seed, settings
+from hypothesis import strategies as st
+from plain_flow import Machine
+from plain_router import Observed
+from random_flow import NONE, random_flow_chip, random_flow_frames, random_flow_network
+from random_networks import WEIGHT_BITS, changed
+
+from hwmodels import Chip
+from neurosim import api
+from neurosim.cli import main
+from neurosim.compiler import Program, compile_network, write_program
+from neurosim.costs import Result
+from neurosim.engine import Checkpoint, CoreCount, FunctionRun, LayerCount, RunCounts, StepActivity, TraceWindow, flow
+from neurosim.engine import lists as list_module
+from neurosim.engine.flow import FlowRun
+from neurosim.engine.run import run_program
+from neurosim.errors import CapacityError, ChipError, DeadlockError, InputError
+from neurosim.network import (
+    Connection,
+    CubaLif,
+    Delay,
+    Delta,
+    Dense,
+    Layer,
+    Network,
+    Pool2d,
+    Relay,
+    Sigma,
+    SigmaDelta,
+)
+from neurosim.network.reference import run_reference
+from neurosim.network.units import spread
+
+RANDOM = st.randoms(use_true_random=False)
+SETTINGS = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+)
+ROOMY = (40, 80)
+"""Queues in which hardly anything deadlocks."""
+
+# Kinds of waiting that the stepper counts, and the least share of random systems that must show each.
+WAITS = {
+    "message waits for its core": 0.8,
+    "source waits for a slot": 0.5,
+    "core stalls": 0.5,
+    "inputs compete": 0.5,
+    "output is busy": 0.5,
+    "link: no slot is free": 0.3,
+    "core: no slot is free": 0.5,
+    "packet keeps another out": 0.3,
+    "machine is stuck": 0.01,
+}
+
+
+@contextmanager
+def what_fits() -> Iterator[None]:
+    """Leave out systems that do not fit their chip, inside a property."""
+    try:
+        yield
+    except CapacityError:
+        assume(False)
+
+
+def compare(rng: Random) -> Counter[str]:
+    """Run a random system both ways, message by message; return what the stepper saw happen."""
+    network = random_flow_network(rng, thresholds=True, shift=rng.choice([0, 0, 2]), relays=True)
+    chip = random_flow_chip(rng)
+    program = compile_network(network, chip)
+    frames = random_flow_frames(rng, network, 2)
+    run = FlowRun(program, FunctionRun(network, frames))
+    machine = Machine(program, run.mesh, run.tick_ps, WEIGHT_BITS)
+    happened: Counter[str] = Counter()
+    for given_frame in frames["in"]:
+        seen = compare_frame(run, machine, {"in": given_frame})
+        happened.update(seen.happened)
+        if seen.happened["machine is stuck"]:
+            break
+    return happened
+
+
+def compare_frame(run: FlowRun, machine: Machine, frame: dict[str, Any]) -> Observed:
+    load, seen = machine.frame(frame)
+    if seen.happened["machine is stuck"]:
+        with pytest.raises(DeadlockError, match="cannot move"):
+            run.advance()
+        return seen
+    activity, timing, trace = run.advance()
+    stages, tick = trace.dataflow, run.tick_ps
+    assert stages is not None
+    columns = (
+        trace.source, trace.destination, stages.value, stages.ready_ps // tick, trace.injected_ps // tick,
+        trace.arrived_ps // tick, stages.taken_ps // tick, stages.done_ps // tick,
+    )  # fmt: skip
+    found = list(zip(*(column.tolist() for column in columns), strict=True))
+    # One core's packets stand in the order of their making in both.
+    order = sorted(range(len(load.messages)), key=lambda packet: load.messages[packet].source)
+    due = []
+    for packet in order:
+        m = load.messages[packet]
+        times = (m.ready, seen.injected[packet], seen.arrived[packet], m.taken, m.done)
+        due.append((m.source, m.destination, m.value, *times))
+    assert found == due
+    counts = timing.core_counts
+    assert (trace.sweep_end_ps // tick).tolist() == seen.sweep_end
+    assert (trace.finish_ps // tick).tolist() == seen.finish
+    assert timing.duration_ps == max(seen.finish) * tick
+    assert (counts[:, CoreCount.STALL_PS] // tick).tolist() == seen.stalled
+    assert (counts[:, CoreCount.INPUT_WAIT_PS] // tick).tolist() == seen.waited
+    assert counts[:, CoreCount.SYNOPS_CHARGED].tolist() == [core.synops for core in machine.cores]
+    assert {(r, o): int(timing.link_flits[r, o]) for r, o in np.argwhere(timing.link_flits).tolist()} == seen.link_flits
+    layers = machine.program.core_layer.tolist()
+    updates = np.zeros((len(machine.program.network.layers), 2), dtype=np.int64)
+    for core, layer in zip(machine.cores, layers, strict=True):
+        updates[layer] += core.updates
+    assert timing.layer_counts[:, [LayerCount.UPDATES_INACTIVE, LayerCount.UPDATES_ACTIVE]].tolist() == updates.tolist()
+    said = [said for core in machine.cores for said in core.said]
+    assert sorted(zip(activity.neuron.tolist(), activity.value.tolist(), strict=True)) == sorted(said)
+    offsets = machine.program.network.offsets.tolist()
+    for state, low in zip(run.function.layers, offsets, strict=False):
+        for name, values in state.state.items():
+            assert values.tolist() == [int(n.state[name][0]) for n in machine.neurons[low : low + values.size]]
+    return seen
+
+
+@seed(5)
+@settings(SETTINGS, max_examples=60)
+@given(RANDOM)
+def test_engine_equals_the_stepper_message_by_message(rng: Random) -> None:
+    with what_fits():
+        compare(rng)
+
+
+@pytest.mark.slow
+@seed(6)
+@settings(SETTINGS, max_examples=2000)
+@given(RANDOM)
+def test_engine_equals_the_stepper_on_many(rng: Random) -> None:
+    with what_fits():
+        compare(rng)
+
+
+def test_every_kind_of_waiting_occurs() -> None:
+    """The comparison is worth something only where cores, packets and credits wait for one another."""
+    shown: Counter[str] = Counter()
+    number = 0
+    for k in range(80):
+        try:
+            happened = compare(Random(k))
+        except CapacityError:
+            continue
+        shown.update(kind for kind, ticks in happened.items() if ticks)
+        number += 1
+    assert number > 40
+    assert not {kind: shown[kind] for kind, share in WAITS.items() if shown[kind] < share * number}
+
+
+def settled(network: Network, frames: dict[str, Any]) -> list[dict[str, dict[str, Any]]]:
+    """States of all layers after each frame was held until the barrier run was at rest."""
+    held = network.depth_timesteps + 1
+    states = []
+    for count in range(1, len(frames["in"]) + 1):
+        fed = np.repeat(frames["in"][:count], held, axis=0)
+        states.append(run_reference(network, {"in": fed}, len(fed)).states)
+    return states
+
+
+def run_frames(program: Program, frames: dict[str, Any]) -> tuple[FlowRun, list[StepActivity], list[dict[str, Any]]]:
+    """Run all frames; return the messages of each, and the states after each."""
+    run = FlowRun(program, FunctionRun(program.network, frames))
+    activities, states = [], []
+    for _ in frames["in"]:
+        activities.append(run.advance()[0])
+        states.append(
+            {layer.layer.name: {k: v.copy() for k, v in layer.state.items()} for layer in run.function.layers}
+        )
+    return run, activities, states
+
+
+@seed(7)
+@settings(SETTINGS, max_examples=60)
+@given(RANDOM)
+def test_what_units_hold_at_rest_is_that_of_the_barrier_run(rng: Random) -> None:
+    """Where every change is sent exactly, for any placement, buffers and delays."""
+    network = random_flow_network(rng, side=6)
+    frames = random_flow_frames(rng, network, 3)
+    expected = settled(network, frames)
+    arrivals = set()
+    for _ in range(2):
+        with what_fits():
+            program = compile_network(network, random_flow_chip(rng, rng.choice([(1, 6), ROOMY])))
+        try:
+            _, activities, states = run_frames(program, frames)
+        except DeadlockError:
+            continue
+        arrivals.add(tuple(activity.neuron.size for activity in activities))
+        for activity, found, due in zip(activities, states, expected, strict=True):
+            assert activity.read_out is not None
+            assert activity.read_out["sum"].tolist() == due["sum"]["sigma"].tolist()
+            for layer in network.layers:
+                for name in layer.unit.state_names:
+                    assert found[layer.name][name].tolist() == due[layer.name][name].tolist(), (layer.name, name)
+        changes = np.sum([activity.read_out["change"] for activity in activities if activity.read_out], axis=0)
+        assert changes.tolist() == expected[-1]["change"]["held"].tolist()
+    assume(arrivals)
+
+
+@seed(8)
+@settings(SETTINGS, max_examples=60)
+@given(RANDOM)
+def test_thresholds_bound_what_is_lost(rng: Random) -> None:
+    """Messages add up to what a unit holds, and that lies within the thresholds of all layers before it."""
+    shift = rng.choice([0, 0, 3])
+    network = random_flow_network(rng, thresholds=True, shift=shift, side=6)
+    with what_fits():
+        program = compile_network(network, random_flow_chip(rng, ROOMY))
+    frames = random_flow_frames(rng, network, 3)
+    try:
+        _, activities, states = run_frames(program, frames)
+    except DeadlockError:
+        assume(False)
+    sums = np.zeros(network.size, dtype=np.int64)
+    exact, _ = exactly(network, frames["in"][-1])
+    for activity, state in zip(activities, states, strict=True):
+        np.add.at(sums, activity.neuron, activity.value)
+        for layer, low in zip(network.layers, network.offsets.tolist(), strict=False):
+            if isinstance(layer.unit, SigmaDelta | Delta):
+                sent = sums[low : low + layer.size] << layer.unit.message_shift
+                assert sent.tolist() == state[layer.name]["held"].tolist()
+    _, bound = exactly(network, frames["in"][-1])
+    for layer in network.layers:
+        name = "sigma" if isinstance(layer.unit, Sigma) else "held"
+        scale = 1 if isinstance(layer.unit, Sigma) else 1 << layer.unit.message_shift  # type: ignore[union-attr]
+        assert (np.abs(states[-1][layer.name][name] - exact[layer.name] * scale) <= bound[layer.name] * scale).all()
+
+
+def exactly(network: Network, frame: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What layers would send in all without thresholds, in messages, and by how much they may differ with them.
+
+    A unit's output is 1-Lipschitz in its sum, so an error of its inputs comes through times the weights' magnitudes.
+    At rest what it holds is off its output by less than its threshold, or by less than a message's unit.
+    """
+    values: dict[str, Any] = {}
+    bounds: dict[str, Any] = {}
+    for layer in network.layers:
+        unit = layer.unit
+        if isinstance(unit, Delta):
+            values[layer.name] = frame.astype(np.float64)
+            bounds[layer.name] = np.full(layer.size, max(unit.threshold - 1, 0) / (1 << unit.message_shift))
+            continue
+        total, error = np.zeros(layer.size), np.zeros(layer.size)
+        for connection in network.connections:
+            if connection.target == layer.name:
+                transform = connection.transform
+                given_values = np.concatenate([values[name] for name in connection.sources])
+                given_bounds = np.concatenate([bounds[name] for name in connection.sources])
+                as_floats: Any = transform.weights.astype(np.float64)
+                total += plain_apply(transform, given_values, as_floats)
+                error += plain_apply(transform, given_bounds, np.abs(as_floats))
+        if isinstance(unit, SigmaDelta):
+            unit_size = 1 << unit.message_shift
+            output = np.maximum(total + (spread(unit.bias, layer.shape) << unit.bias_shift), 0)
+            values[layer.name] = output / unit_size
+            bounds[layer.name] = (error + max(unit.threshold - 1, unit_size - 1)) / unit_size
+        else:
+            values[layer.name], bounds[layer.name] = total, error
+    return values, bounds
+
+
+def plain_apply(transform: Any, inputs: Any, weights: Any) -> Any:
+    """A transform as a sum over unit inputs, for numbers that are no integers."""
+    columns = [transform.apply(row, weights.astype(np.int64)) for row in np.eye(transform.in_size, dtype=np.int64)]
+    return np.array(columns, dtype=np.float64).T @ inputs
+
+
+def small_network(threshold: int = 0) -> Network:
+    """Two layers that both feed an output."""
+    rng = np.random.default_rng(4)
+    hidden = SigmaDelta(threshold, np.array([3]), "default", False, 0, 0)
+    layers = [Layer("in", (6,), Delta(0, 6, 6)), Layer("a", (9,), hidden), Layer("b", (7,), hidden)]
+    layers.append(Layer("out", (4,), Sigma()))
+    connections = [
+        Connection(("in",), "a", Dense(rng.integers(-9, 10, (9, 6)))),
+        Connection(("a",), "b", Dense(rng.integers(-9, 10, (7, 9)))),
+        Connection(("a", "b"), "out", Dense(rng.integers(-9, 10, (4, 16)))),
+    ]
+    return Network(layers, connections, "small")
+
+
+def small_chip(**changes: Any) -> Chip:
+    keys = {"core.neurons_usable": (4,), "core.axon_in.queue": (64,), "core.axon_out.queue": (64,)}
+    return changed("loihi2", NONE | keys | {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def small_frames(count: int = 4) -> dict[str, Any]:
+    return {"in": np.random.default_rng(9).integers(-20, 20, (count, 6))}
+
+
+def small_run(**options: Any) -> RunCounts:
+    program = compile_network(small_network(), small_chip())
+    return run_program(program, small_frames(), 4, **options)
+
+
+def digest(counts: RunCounts) -> str:
+    """A digest of all that was counted and timed."""
+    hashed = hashlib.sha256()
+    for name in ("layer_counts", "core_counts", "link_flits", "duration_ps", "sweep_ps", "network_ps", "path_ps"):
+        hashed.update(np.ascontiguousarray(getattr(counts, name)).tobytes())
+    for values in counts.outputs.values():
+        hashed.update(values.tobytes())
+    return hashed.hexdigest()
+
+
+SCRIPT = "from test_dataflow import digest, small_run; print(digest(small_run()))"
+
+
+def digest_elsewhere(**environment: str) -> str:
+    here = str(Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": here, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_same_bytes_for_repeated_runs_and_any_hash_seed() -> None:
+    first = digest(small_run())
+    assert digest(small_run(threads=2)) == first
+    for hash_seed in ("0", "1", "4711"):
+        assert digest_elsewhere(PYTHONHASHSEED=hash_seed) == first
+
+
+def test_same_bytes_without_the_compiler() -> None:
+    assert digest_elsewhere(NUMBA_DISABLE_JIT="1") == digest(small_run())
+
+
+def test_tables_grow_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = digest(small_run())
+    for room in (1, 16, 4096):
+        monkeypatch.setattr(flow, "FIRST_ROOM", room)
+        assert digest(small_run()) == first
+
+
+def test_a_run_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    program = compile_network(small_network(), small_chip())
+    whole = run_program(program, small_frames(), 4)
+    file = Checkpoint(tmp_path / "run.npz", 2)
+    run_program(program, small_frames(), 2, checkpoint=file)
+    assert file.path.exists()
+    assert digest(run_program(program, small_frames(), 4, checkpoint=file)) == digest(whole)
+
+
+def test_one_message_by_hand() -> None:
+    """A chain of single neurons on one tile: every time worked out from the chip's constants."""
+
+    def ns(value: int) -> tuple[str]:
+        return (f"{value} ns",)
+
+    chip = changed(
+        "loihi2",
+        NONE
+        | {
+            "mesh.columns": (1,), "mesh.rows": (1,), "mesh.cores_usable": None,
+            "core.axon_in.time": ns(3), "core.axon_out.time": ns(5),
+            "core.neuron.update_active_time": ns(7), "core.neuron.update_inactive_time": ns(2),
+            "core.neuron.send_time": ns(11), "core.memories.synapse.read_latency": ns(13),
+            "core.memories.synapse.read_interval": ns(1), "core.encodings.dense.synop_time": ns(17),
+            "core.encodings.sparse.synop_time": ns(17), "network.flit": ("64 bit",),
+            "network.latency_injection": ns(19), "network.latency_ejection": ns(23),
+        },
+    )  # fmt: skip
+    one = SigmaDelta(0, np.array([0]), "default", False, 0, 0)
+    layers = [Layer("in", (1,), Delta(0, 6, 6)), Layer("mid", (1,), one), Layer("out", (1,), Sigma())]
+    connections = [Connection(("in",), "mid", Dense([[2]])), Connection(("mid",), "out", Dense([[3]]))]
+    program = compile_network(Network(layers, connections, "hand"), chip)
+    counts = run_program(program, {"in": np.array([[5], [5]])}, 2)
+    # The input: an active update, a message, a destination. Then twice the flight, axon-in, read, synop, an active
+    # update and, for the first, a message and a destination; for the output a message to the host.
+    hop, work = 19 + 23, 3 + 13 + 17 + 7
+    first = 7 + 11 + 5 + hop + work + 11 + 5 + hop + work + 11
+    assert counts.duration_ps.tolist() == [first * 1000, 2000]  # then nothing changes: an inactive update
+    assert counts.outputs["out"].tolist() == [[30], [30]]
+    updates = counts.layer_counts[:, :, [LayerCount.UPDATES_ACTIVE, LayerCount.UPDATES_INACTIVE]]
+    assert updates.tolist() == [[[1, 0], [1, 1], [1, 1]], [[0, 1], [0, 0], [0, 0]]]
+
+
+def test_path_covers_the_frame_and_every_resource_has_its_share() -> None:
+    counts = small_run()
+    assert (counts.path_ps.sum(axis=1) == counts.duration_ps).all()
+    assert (counts.duration_ps > 0).all()
+
+
+def test_an_inference_is_a_frame() -> None:
+    """Frames come out in the timestep in which they go in, so all but the first are steady."""
+    program = compile_network(small_network(), small_chip())
+    result = api.simulate(program, small_frames()["in"])
+    assert isinstance(result, Result)
+    assert (result.timesteps, result.window.inferences, result.window.steady) == (4, 4, 3)
+    assert result.latency_inference_s == pytest.approx(float(result.counts.duration_ps[1:].mean()) * 1e-12)
+    assert result.energy_inference is not None
+
+
+def test_command_runs_a_program_without_timesteps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program, frames, summary = tmp_path / "small.h5", tmp_path / "frames.npy", tmp_path / "summary.json"
+    write_program(compile_network(small_network(), small_chip()), program)
+    np.save(frames, small_frames()["in"])
+    code = main(["run", str(program), "--input", str(frames), "--json", str(summary), "--csv", str(tmp_path / "csv")])
+    assert code == 0, capsys.readouterr().err
+    written = json.loads(summary.read_text())
+    assert written["timesteps"] == 4
+    durations = small_run().duration_ps
+    path = written["per_timestep"]["critical_path_ps"]
+    assert np.sum([*path.values()], axis=0).tolist() == durations.tolist()
+
+
+def with_layer(name: str, unit: Any) -> Network:
+    network = small_network()
+    return network.with_units({name: unit})
+
+
+def with_connection(**changes: Any) -> Network:
+    network = small_network()
+    first, *rest = network.connections
+    return Network(network.layers, [replace(first, **changes), *rest], "small")
+
+
+def pooled() -> Network:
+    layers = [Layer("in", (1, 4, 4), Delta(0, 6, 6)), Layer("pool", (1, 2, 2), Sigma())]
+    return Network(layers, [Connection(("in",), "pool", Pool2d("average", 2, (1, 4, 4)))], "pooled")
+
+
+REFUSED = {
+    "cuba_lif": (with_layer("a", CubaLif(0, 0, 64)), "layer a of cuba_lif units takes the sum of a timestep"),
+    "relay": (with_layer("a", Relay()), "layer a of relay units takes the sum"),
+    "sigma": (with_layer("b", Sigma()), "layer b sends its sum in every timestep"),
+    "cum_error": (with_layer("a", SigmaDelta(64, cum_error=True)), "layer a adds up its error timestep by timestep"),
+    "fed cuba_lif": (with_layer("in", CubaLif(0, 0, 64)), "layer in of cuba_lif units changes from timestep"),
+    "delay": (with_connection(delay=Delay("axon", np.arange(6))), "in -> a has delays of up to 5 timesteps"),
+    "average": (pooled(), "divides the sum of a timestep by 4"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(REFUSED))
+def test_what_means_something_else_is_refused(kind: str) -> None:
+    network, words = REFUSED[kind]
+    program = compile_network(network, small_chip())
+    with pytest.raises(InputError, match=words):
+        run_program(program, {"in": np.ones((1, network["in"].size), dtype=np.int64)}, 1)
+
+
+def test_products_that_would_wrap_are_refused() -> None:
+    program = compile_network(with_connection(accumulator_bits=6), small_chip())
+    with pytest.raises(InputError, match="its accumulators hold 6 bits and would wrap"):
+        run_program(program, {"in": np.full((1, 6), 19)}, 1)
+    run_program(program, {"in": np.full((1, 6), 2)}, 1)
+
+
+def test_a_loop_that_keeps_itself_going_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = small_network()
+    loop = Connection(("a",), "a", Dense(-np.eye(9, dtype=np.int64)))
+    monkeypatch.setattr(flow, "MOST_ROOM", 2048)
+    program = compile_network(Network(network.layers, [*network.connections, loop], "loop"), small_chip())
+    with pytest.raises(InputError, match="more than 2048 messages, and loop is not at rest"):
+        run_program(program, {"in": np.full((1, 6), 9)}, 1)
+
+
+def test_lists_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(list_module, "MOST_LIST_BYTES", 1000)
+    with pytest.raises(InputError, match="every synapse is written down by itself"):
+        small_run()
+
+
+def test_what_is_not_done_is_named() -> None:
+    with pytest.raises(InputError, match="fidelity fast knows no chips without timesteps"):
+        small_run(fidelity="fast")
+    with pytest.raises(InputError, match="no timeline shows such runs"):
+        small_run(trace=TraceWindow())
+    with pytest.raises(ChipError, match=r"core.phases: with sync.kind .none. a core does one thing at a time"):
+        small_chip(core__phases="strict")
+    with pytest.raises(ChipError, match=r'sync.kind "none" needs cores of kind "pipeline"'):
+        small_chip(core__kind="crossbar")
