@@ -434,6 +434,10 @@ def time_step(
                 ports[lock + LOCKED] = -1 if flit & 1 else i
                 ports[out + POINTER] = i + 1 if i + 1 < inputs_each else 0
                 ports[port + WANTS] &= ~(np.int64(1) << served)
+                if extras is not None:  # noqa: SIM102
+                    if detour_wait > 0 and ports[port + WANTS] != 0:
+                        # What is still wanted may go round by this very output.
+                        again = min(again, ports[out + OUTPUT_FREE])
                 if asking & (asking - 1) != 0:
                     again = min(again, ports[out + OUTPUT_FREE])
                 when = now + ports[out + LATENCY]

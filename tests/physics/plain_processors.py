@@ -5,7 +5,7 @@ Written from docs/decisions/0004-processor-cores.md. Whatever that leaves open i
 - The first flits of a message leave the ejection queue at once, as at other cores; its tail is the message.
 - A job or segment begins when it is the first of its kind, even if the CPU is at something else.
 - `read` is the time for which a transfer holds the memory; a copy with `read` 0 has no words.
-- A message that waits longer than its tick for an interrupt waits from its arrival to its being taken.
+- A message without words is finished as its set-up ends, and counts for the end of a core's work like others.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ What they do beyond what `MeshModel` says of its delays:
 - A flit of a multicast packet is copied to the outputs of its tree as each grants it, and leaves with the last.
 - With cut-through a head needs credits for its whole packet, except towards a core.
 - A flit that was at the head of its queue for `patience` ticks also asks for the ways round the links that it
-  still wants, for `detour_wait` ticks; then it tries once more and gives up what it still wants. A copy on a way
-  round wants the second side of the triangle at the router where it comes, and nothing else.
+  still wants, where both links of the way are there, for `detour_wait` ticks; then it tries once more and gives up
+  what it still wants. A copy on a way round wants the second side of the triangle at the router where it comes,
+  and nothing else. An output that was granted the straight way can be granted again for a way round.
 - What a flit gives up is dropped, or waits in the router's reinjection queue if that has room. Flits are given
   up in the order of the inputs, after all outputs have chosen.
 """
@@ -232,12 +233,12 @@ class Router:
         model, lane = self.model, self.inputs[i]
         if not model.detour_wait or now < lane.at_head_since + model.patience or lane.queue[0].goes_round:
             return set()
-        tops = model.topology.next_router
+        leads_to = model.topology.next_router
         found = set()
         for d in self.wanted[i]:
-            over = (d + 1) % SIX
-            if d < SIX and over in self.outputs and tops[tops[self.number, over], (d - 1) % SIX] >= 0:
-                found.add(over)
+            first, second = (d + 1) % SIX, (d - 1) % SIX
+            if d < SIX and first in self.outputs and leads_to[leads_to[self.number, first], second] >= 0:
+                found.add(first)
         return found
 
     def channel_after(self, i: int, o: int) -> int:

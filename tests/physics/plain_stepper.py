@@ -9,7 +9,7 @@ What lanes and routers do is told in `plain_router`, what processor cores do in 
   has its place until its tail has left.
 - The ejection queue is emptied from its front: the first flits of a message at once, its tail when axon-in is
   idle. A stage that is done holds its message until the queue of the next one has room.
-- With strict phases nothing is taken out of the ejection queue before the sweep's last work is done.
+- With strict phases no message's tail is taken out of the ejection queue before the sweep's last work is done.
 - A time that may be zero (axon-in, read, accumulate, work, `eject_credit`) passes within the tick.
 """
 
