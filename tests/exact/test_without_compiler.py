@@ -51,6 +51,10 @@ print(numba.config.DISABLE_JIT, digest.hexdigest())
 """
 
 
+# Called by other kernels alone: with these read from the cache, nothing says that they were compiled.
+SHARED_BY_KERNELS = {"sigma_delta_step"}
+
+
 def run(disable: str) -> list[str]:
     environment = {**os.environ, "NUMBA_DISABLE_JIT": disable}
     done = subprocess.run(
@@ -88,6 +92,6 @@ def test_the_exercise_goes_through_every_kernel() -> None:
     for module in modules:
         for name, kernel in vars(module).items():
             is_kernel = isinstance(kernel, numba.core.registry.CPUDispatcher)
-            called_from_python = not name.startswith("_")
+            called_from_python = not name.startswith("_") and name not in SHARED_BY_KERNELS
             if is_kernel and called_from_python and kernel.py_func.__module__ == module.__name__:
                 assert kernel.signatures, name
