@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hwmodels import Chip, load_chip
 from neurosim.compiler import compile_network
 from neurosim.engine.run import RunCounts, run_program
+from neurosim.engine.trace import TraceWindow
 from neurosim.network import (
     Connection,
     Conv2d,
@@ -85,4 +86,5 @@ def run_exercise(timesteps: int = 9) -> RunCounts:
         run_program(compile_network(network, chip), frames, timesteps, threads=1)
     program = compile_network(network, load_chip("loihi2"))
     run_program(program, frames, timesteps, threads=1, fidelity="fast")
+    run_program(program, frames, timesteps, threads=1, trace=TraceWindow())
     return run_program(program, frames, timesteps, keep_activity=True, threads=1)

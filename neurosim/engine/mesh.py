@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler.topology import Topology
-from neurosim.engine import fast_kernels, flow_kernels, processor_kernels, row_kernels, time_kernels
+from neurosim.engine import fast_kernels, flow_kernels, plain_kernels, processor_kernels, row_kernels, time_kernels
 from neurosim.errors import InputError
 
 IntArray = NDArray[np.int64]
@@ -387,8 +387,63 @@ class MeshModel:
                 "use wormhole or larger buffers"
             )
 
-    def time(self, load: PacketLoad) -> PacketTimes:
+    @cached_property
+    def plain(self) -> bool:
+        """Whether `plain_kernels` can time unicast packets here."""
+        return self._extras is None and not self.too_large and self.core_router.size < plain_kernels.MOST_CORES
+
+    @cached_property
+    def net(self) -> plain_kernels.Net:
+        """What the kernel for plain networks is told of this one."""
+        top = self.topology
+        rows = plain_kernels.new_rows(
+            top.next_router, top.next_port, self.latency, self.interval, self.credit, self.router_core
+        )
+        return plain_kernels.Net(
+            rows, self.way.astype(np.uint8), top.next_router.shape[1], self.buffer_flits, self.core_router,
+            self.core_port, self.inject_latency, self.inject_interval, self.inject_queue, self.eject_slots,
+            self.eject_credit, self.stage_queue, self.axon_in,
+            max(min(self.wheel_slots, plain_kernels.best_wheel_slots(top.routers)), 64), self.wheel_shift,
+        )  # fmt: skip
+
+    def _time_plain(self, load: PacketLoad) -> PacketTimes | None:
+        """Time unicast packets on a plain network; None where not all arrive."""
+        packets, copies, _ = self._rows(load)
+        cores = np.zeros((self.core_router.size, row_kernels.CORE_COUNTERS), dtype=np.int64)
+        rows = self.net.rows.copy()
+        shape = self.topology.next_router.shape
+        delivered, last = plain_kernels.plain_step(
+            self.net, rows, load.core_first, load.tail_work, packets.reshape(-1), copies.reshape(-1), cores
+        )
+        if delivered != load.copies:
+            return None
+        nothing = np.zeros(shape, dtype=np.int64)
+        return PacketTimes(
+            injected=packets[:-1, row_kernels.INJECTED],
+            left=packets[:-1, row_kernels.LEFT],
+            arrived=copies[:, row_kernels.ARRIVED],
+            cores=cores,
+            link_flits=rows.reshape(*shape, plain_kernels.ROW)[:, :, plain_kernels.PASSED].copy(),
+            dropped=nothing,
+            detours=nothing,
+            reinjected=np.zeros(shape[0], dtype=np.int64),
+            lost=0,
+            ready=packets[:-1, row_kernels.READY_AT],
+            stages=np.zeros((0, processor_kernels.STAGES), dtype=np.int64),
+            waiting="",
+            delivered=int(delivered),
+            last=int(last),
+        )
+
+    def time(self, load: PacketLoad, plain: bool = True) -> PacketTimes:
         """Time one timestep that begins with an empty network.
+
+        Parameters
+        ----------
+        load
+            Its packets.
+        plain
+            Whether the kernel for plain networks may be used where it can; the times are the same.
 
         Raises
         ------
@@ -396,6 +451,10 @@ class MeshModel:
             Packets that these routers cannot handle.
         """
         self._check(load)
+        if plain and self.plain and load.multicast is None:
+            times = self._time_plain(load)
+            if times is not None:
+                return times
         top = self.topology
         packets, copies, trees = self._rows(load)
         cores = np.zeros((self.core_router.size, row_kernels.CORE_COUNTERS), dtype=np.int64)

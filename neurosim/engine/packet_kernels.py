@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numba as nb
 import numpy as np
+
+from neurosim.engine.row_kernels import ACCUMULATE as ACCUMULATE_OF
+from neurosim.engine.row_kernels import ARRIVED, COPIES, COPY, INJECTED, LEFT, PACKET, TO_CORE, TREE, WORK
+from neurosim.engine.row_kernels import FLITS as FLITS_OF
+from neurosim.engine.row_kernels import READ as READ_OF
 
 # Columns of the layer counts; the same numbers as `LayerCount`, as plain integers for the compiler.
 MESSAGES, UPDATES_ACTIVE, UPDATES_INACTIVE, PACKETS, FLITS, HOPS, FLIT_HOPS_X, FLIT_HOPS_Y = (
@@ -16,7 +23,7 @@ MESSAGES, UPDATES_ACTIVE, UPDATES_INACTIVE, PACKETS, FLITS, HOPS, FLIT_HOPS_X, F
     8,
     9,
 )
-CHARGED, SYNAPSE_WORDS, STATE_READ, STATE_WRITTEN, LARGEST, FLIT_HOPS_CHIPS, COPIES = 10, 13, 14, 15, 16, 17, 18
+CHARGED, SYNAPSE_WORDS, STATE_READ, STATE_WRITTEN, LARGEST, FLIT_HOPS_CHIPS, COPIES_MADE = 10, 13, 14, 15, 16, 17, 18
 
 # Columns of the core counts; the same numbers as `CoreCount`.
 PACKETS_OUT, PACKETS_IN, SYNOPS_CHARGED, SWEEP, READ, ACCUMULATE = 0, 1, 2, 3, 6, 7
@@ -75,61 +82,11 @@ def _read_ticks(words, latency, interval, at_once):
     return latency + (accesses - 1) * interval
 
 
-@nb.njit(cache=True, nogil=True)
-def build_packets(
-    payload,
-    active,
-    touched,
-    met,
-    neuron_order,
-    core_start,
-    core_layer,
-    core_tile,
-    hops_x,
-    hops_y,
-    hops_chips,
-    axon_start,
-    axon_core,
-    axon_encoding,
-    axon_charged,
-    axon_words,
-    axon_conflicts,
-    layer_flits,
-    layer_state_words,
-    crossbar_words,
-    synop_time,
-    group_time,
-    conflict_time,
-    lanes,
-    word_latency,
-    word_time,
-    words_at_once,
-    active_time,
-    inactive_time,
-    send_time,
-    axon_out_time,
-    destination,
-    flits,
-    work,
-    read,
-    accumulate,
-    core_first,
-    tail_work,
-    layer_counts,
-    core_counts,
-):
-    """Sweep every core's neurons in order; return the number of packets.
+class Sweep(NamedTuple):
+    """What the sweeps of a program's cores do (C cores, n neurons, L layers, T tiles, A axon rows).
 
-    Parameters (C cores, n neurons, L layers, T tiles, A axon rows)
+    Attributes
     ----------
-    payload
-        int64 (n,): message of each neuron, 0 for none.
-    active
-        bool (n,): neurons whose state changed or that sent.
-    touched
-        bool (n,): neurons that the sweep visits; empty where it visits all.
-    met
-        int32 (n,): synapses that a crossbar's sweep does for each neuron; empty where there is no crossbar.
     neuron_order, core_start, core_layer, core_tile
         As in `Program`.
     hops_x, hops_y, hops_chips
@@ -152,8 +109,60 @@ def build_packets(
         Ticks until the first words of a list are there, and from some to the next; how many are read at a time.
     active_time, inactive_time, send_time, axon_out_time
         Ticks of the two kinds of update, of a message, of one destination.
-    destination, flits, work, read, accumulate
-        Filled, one entry a packet; see `time_step`.
+    one_port
+        Whether reading and adding up share a port, so that they are one stage.
+    """
+
+    neuron_order: Any
+    core_start: Any
+    core_layer: Any
+    core_tile: Any
+    hops_x: Any
+    hops_y: Any
+    hops_chips: Any
+    axon_start: Any
+    axon_core: Any
+    axon_encoding: Any
+    axon_charged: Any
+    axon_words: Any
+    axon_conflicts: Any
+    layer_flits: Any
+    layer_state_words: Any
+    crossbar_words: Any
+    synop_time: int
+    group_time: Any
+    conflict_time: int
+    lanes: int
+    word_latency: int
+    word_time: int
+    words_at_once: int
+    active_time: int
+    inactive_time: int
+    send_time: int
+    axon_out_time: int
+    one_port: bool
+
+
+@nb.njit(cache=True, nogil=True)
+def build_packets(
+    sweep, payload, active, touched, met, packets, copies, core_first, tail_work, layer_counts, core_counts
+):
+    """Sweep every core's neurons in order; return the number of packets.
+
+    Parameters
+    ----------
+    sweep
+        `Sweep`.
+    payload
+        int64 (n,): message of each neuron, 0 for none.
+    active
+        bool (n,): neurons whose state changed or that sent.
+    touched
+        bool (n,): neurons that the sweep visits; empty where it visits all.
+    met
+        int32 (n,): synapses that a crossbar's sweep does for each neuron; empty where there is no crossbar.
+    packets, copies
+        int64 (at least (N + 1) * PACKET,) and (N * COPIES,), filled: rows of `time_kernels.time_step`.
     core_first, tail_work
         int64 (C + 1,) and (C,), filled; see `time_step`.
     layer_counts
@@ -161,31 +170,39 @@ def build_packets(
     core_counts
         int64 (C, CORE_COUNTS), added to; times in ticks.
     """
-    packets = 0
+    neuron_order, axon_start, axon_core = sweep.neuron_order, sweep.axon_start, sweep.axon_core
+    axon_encoding, axon_charged, axon_words = sweep.axon_encoding, sweep.axon_charged, sweep.axon_words
+    axon_conflicts, core_tile = sweep.axon_conflicts, sweep.core_tile
+    hops_x, hops_y, hops_chips = sweep.hops_x, sweep.hops_y, sweep.hops_chips
+    lanes, group_time, conflict_time = sweep.lanes, sweep.group_time, sweep.conflict_time
+    word_latency, word_time, words_at_once = sweep.word_latency, sweep.word_time, sweep.words_at_once
+    made = 0
     core_first[0] = 0
-    crossbar = crossbar_words.size > 0
-    for core in range(core_layer.size):
-        layer = core_layer[core]
+    crossbar = sweep.crossbar_words.size > 0
+    for core in range(sweep.core_layer.size):
+        layer = sweep.core_layer[core]
         tile = core_tile[core]
-        words = layer_state_words[layer]
+        words = sweep.layer_state_words[layer]
+        length = sweep.layer_flits[layer]
         counts = layer_counts[layer]
         pending = 0
         total = 0
-        for at in range(core_start[core], core_start[core + 1]):
+        x, y, z = 0, 0, 0
+        for at in range(sweep.core_start[core], sweep.core_start[core + 1]):
             neuron = neuron_order[at]
             if touched.size > 0 and not touched[neuron]:
                 continue
             if words > 0:
                 if crossbar:
-                    counts[SYNAPSE_WORDS] += crossbar_words[core]
-                    pending += met[neuron] * synop_time
+                    counts[SYNAPSE_WORDS] += sweep.crossbar_words[core]
+                    pending += met[neuron] * sweep.synop_time
                 counts[STATE_READ] += words
                 if active[neuron]:
-                    pending += active_time
+                    pending += sweep.active_time
                     counts[UPDATES_ACTIVE] += 1
                     counts[STATE_WRITTEN] += words
                 else:
-                    pending += inactive_time
+                    pending += sweep.inactive_time
                     counts[UPDATES_INACTIVE] += 1
             message = payload[neuron]
             if message == 0:
@@ -193,33 +210,34 @@ def build_packets(
             counts[MESSAGES] += 1
             counts[LARGEST] = max(counts[LARGEST], abs(message))
             if words > 0:
-                pending += send_time
+                pending += sweep.send_time
             last = -1
+            copy = (made - 1) * COPIES
             for row in range(axon_start[neuron], axon_start[neuron + 1]):
                 core_to = axon_core[row]
                 if core_to != last:
                     last = core_to
                     tile_to = core_tile[core_to]
-                    x, y, z = hops_x[tile, tile_to], hops_y[tile, tile_to], hops_chips[tile, tile_to]
-                    length = layer_flits[layer]
-                    pending += axon_out_time
-                    destination[packets] = core_to
-                    flits[packets] = length
-                    work[packets] = pending
-                    read[packets] = 0
-                    accumulate[packets] = 0
+                    x += hops_x[tile, tile_to]
+                    y += hops_y[tile, tile_to]
+                    z += hops_chips[tile, tile_to]
+                    pending += sweep.axon_out_time
+                    to = made * PACKET
+                    packets[to + FLITS_OF] = length
+                    packets[to + WORK] = pending
+                    packets[to + TREE] = -1
+                    packets[to + COPY] = made
+                    packets[to + INJECTED] = -1
+                    packets[to + LEFT] = -1
+                    copy += COPIES
+                    copies[copy + TO_CORE] = core_to
+                    copies[copy + READ_OF] = 0
+                    copies[copy + ACCUMULATE_OF] = 0
+                    copies[copy + ARRIVED] = -1
                     total += pending
                     pending = 0
-                    counts[PACKETS] += 1
-                    counts[COPIES] += 1
-                    counts[FLITS] += length
-                    counts[HOPS] += x + y + z
-                    counts[FLIT_HOPS_X] += x * length
-                    counts[FLIT_HOPS_Y] += y * length
-                    counts[FLIT_HOPS_CHIPS] += z * length
-                    core_counts[core, PACKETS_OUT] += 1
                     core_counts[core_to, PACKETS_IN] += 1
-                    packets += 1
+                    made += 1
                 kind = axon_encoding[row]
                 charged = axon_charged[row]
                 counts[CHARGED + kind] += charged
@@ -232,11 +250,23 @@ def build_packets(
                 if axon_conflicts.size > 0:
                     adding += axon_conflicts[row] * conflict_time
                 counts[SYNAPSE_WORDS] += axon_words[row]
-                read[packets - 1] += reading
-                accumulate[packets - 1] += adding
                 core_counts[core_to, READ] += reading
                 core_counts[core_to, ACCUMULATE] += adding
+                if sweep.one_port:
+                    reading, adding = reading + adding, np.int64(0)
+                copies[copy + READ_OF] += reading
+                copies[copy + ACCUMULATE_OF] += adding
+        sent = made - core_first[core]
+        counts[PACKETS] += sent
+        counts[COPIES_MADE] += sent
+        counts[FLITS] += sent * length
+        counts[HOPS] += x + y + z
+        counts[FLIT_HOPS_X] += x * length
+        counts[FLIT_HOPS_Y] += y * length
+        counts[FLIT_HOPS_CHIPS] += z * length
+        core_counts[core, PACKETS_OUT] += sent
         tail_work[core] = pending
         core_counts[core, SWEEP] += total + pending
-        core_first[core + 1] = packets
-    return packets
+        core_first[core + 1] = made
+    packets[made * PACKET + COPY] = made
+    return made

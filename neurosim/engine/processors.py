@@ -101,7 +101,7 @@ class ProcessorRun(TimeRun):
         core_counts = np.zeros((program.cores, CORE_COUNTS), dtype=np.int64)
         payload = np.zeros(program.network.size, dtype=np.int64)
         payload[activity.neuron] = activity.value
-        touched, _ = self._visits(activity)
+        touched, _ = self.visits(activity)
         most_copies = kernels.count_copies(activity.neuron, self.neuron_core, self.route_start, program.axon_start)
         packets = activity.neuron.size if program.routes is not None else most_copies
         segments = np.empty((packets + program.cores, kernels.SEGMENT), dtype=np.int64)

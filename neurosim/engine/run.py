@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from neurosim.compiler import Program
 from neurosim.compiler.visits import counted_synapses
 from neurosim.engine import packet_kernels
+from neurosim.engine.batch import Batches, Piece
 from neurosim.engine.checkpoint import (
     Arrays,
     Checkpoint,
@@ -25,12 +26,12 @@ from neurosim.engine.checkpoint import (
     write_checkpoint,
 )
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS
-from neurosim.engine.critical import RESOURCES, path_totals
+from neurosim.engine.critical import RESOURCES
 from neurosim.engine.flow import FlowRun
 from neurosim.engine.function import FunctionRun, StepActivity
 from neurosim.engine.processors import ProcessorRun
-from neurosim.engine.timing import StepTiming, TimeRun
-from neurosim.engine.trace import PacketTrace, StepTrace, TraceKeeper, TraceWindow
+from neurosim.engine.timing import TimeRun
+from neurosim.engine.trace import StepTrace, TraceKeeper, TraceWindow
 from neurosim.errors import AuditError, InputError
 from neurosim.network import Network
 
@@ -144,23 +145,25 @@ class _Totals:
         kept = [layer for layer in network.layers if layer.name not in feeding]
         self.outputs = {layer.name: np.zeros((timesteps, layer.size), dtype=np.int64) for layer in kept}
 
-    def add(self, activity: StepActivity, timing: StepTiming) -> None:
-        step = activity.timestep - 1
-        self.layer_counts[step] = timing.layer_counts
-        self.core_counts += timing.core_counts
-        self.link_flits = self.link_flits + timing.link_flits
-        self.spans[:, step] = timing.duration_ps, timing.sweep_ps, timing.network_ps, timing.synapse_ps
-        self.path_ps[step] = path_totals(timing.path)
-        self.step_counts[step] = timing.events
-        self.dropped = self.dropped + timing.dropped
-        self.lost += timing.lost
+    def add(self, piece: Piece) -> None:
+        first, last = piece.activities[0].timestep - 1, piece.activities[-1].timestep
+        self.layer_counts[first:last] = piece.layer_counts
+        self.core_counts += piece.core_counts
+        self.link_flits = self.link_flits + piece.link_flits
+        self.spans[:, first:last] = piece.spans_ps
+        self.path_ps[first:last] = piece.path_ps
+        self.step_counts[first:last] = piece.events
+        self.dropped = self.dropped + piece.dropped
+        self.lost += piece.lost
         for name, values in self.outputs.items():
-            if activity.read_out is not None:
-                values[step] = activity.read_out[name]
-                continue
             number = self.network.index[name]
-            low, high = activity.layer_start[number], activity.layer_start[number + 1]
-            values[step, activity.neuron[low:high] - self.network.offsets[number]] = activity.value[low:high]
+            for activity in piece.activities:
+                step = activity.timestep - 1
+                if activity.read_out is not None:
+                    values[step] = activity.read_out[name]
+                    continue
+                low, high = activity.layer_start[number], activity.layer_start[number + 1]
+                values[step, activity.neuron[low:high] - self.network.offsets[number]] = activity.value[low:high]
 
     def state(self, done: int) -> Arrays:
         """Return what has been added up over the first `done` timesteps."""
@@ -197,7 +200,7 @@ def default_threads() -> int:
 
 def _timed_late(
     function: FunctionRun, timer: ProcessorRun, timesteps: int, every: int
-) -> Iterator[tuple[StepActivity, Arrays | None, StepTiming, PacketTrace]]:
+) -> Iterator[tuple[Piece, Arrays | None]]:
     """Yield as `_timed`, for timers that do not wait: timesteps with late work are timed with those after them.
 
     The function's state is yielded after the last of such timesteps only: a run can go on from there.
@@ -214,29 +217,42 @@ def _timed_late(
         due = every and activity.timestep // every > saved // every
         if due:
             saved = activity.timestep
-        for done, (timing, trace) in zip(pending, results, strict=True):
-            yield done, function_state(function) if due and done is activity else None, timing, trace
+        yield Piece.of(pending, results), function_state(function) if due else None
         pending = []
 
 
-def _flown(
-    flow: FlowRun, timesteps: int, every: int
-) -> Iterator[tuple[StepActivity, Arrays | None, StepTiming, PacketTrace]]:
+def _flown(flow: FlowRun, timesteps: int, every: int) -> Iterator[tuple[Piece, Arrays | None]]:
     """Yield as `_timed`, for cores that update at each arrival: every frame begins where the one before ended."""
     for _ in range(timesteps):
         activity, timing, trace = flow.advance()
         audit_synops(flow.function.network, activity)
         due = every and activity.timestep % every == 0
-        yield activity, function_state(flow.function) if due else None, timing, trace
+        yield Piece.of([activity], [(timing, trace)]), function_state(flow.function) if due else None
+
+
+def _gathered(
+    function: FunctionRun, batches: Batches, timesteps: int, every: int
+) -> Iterator[tuple[list[StepActivity], Arrays | None]]:
+    """Yield the activity of timesteps that are timed together, and the function's state where it is to be saved."""
+    last = function.timestep + timesteps
+    some: list[StepActivity] = []
+    full = 0.0
+    for activity in function.steps(timesteps):
+        audit_synops(function.network, activity)
+        some.append(activity)
+        full += batches.room(activity)
+        due = bool(every) and activity.timestep % every == 0
+        if full >= 1.0 or due or activity.timestep == last:
+            yield some, function_state(function) if due else None
+            some, full = [], 0.0
 
 
 def _timed(
-    function: FunctionRun, timer: TimeRun, timesteps: int, threads: int, every: int
-) -> Iterator[tuple[StepActivity, Arrays | None, StepTiming, PacketTrace]]:
-    """Yield each timestep's activity, timing and packets, in order; timesteps are timed in `threads` threads.
+    function: FunctionRun, timer: TimeRun, timesteps: int, threads: int, every: int, traced: bool
+) -> Iterator[tuple[Piece, Arrays | None]]:
+    """Yield what was timed, in order; timesteps of a chip that waits for their end are timed in `threads` threads.
 
-    After each `every` timesteps (0: never) the function's state is yielded too. One thread is this one:
-    handing timesteps to another would cost more than a small one takes.
+    After each `every` timesteps (0: never) the function's state is yielded too. One thread is this one.
     """
     if isinstance(timer, FlowRun):
         yield from _flown(timer, timesteps, every)
@@ -244,27 +260,24 @@ def _timed(
     if isinstance(timer, ProcessorRun) and not timer.waits:
         yield from _timed_late(function, timer, timesteps, every)
         return
+    batches = Batches(timer, traced)
     if threads == 1:
-        for activity in function.steps(timesteps):
-            audit_synops(function.network, activity)
-            state = function_state(function) if every and activity.timestep % every == 0 else None
-            yield activity, state, *timer.step(activity)
+        for some, state in _gathered(function, batches, timesteps, every):
+            yield batches.time(some), state
         return
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[tuple[StepActivity, Arrays | None, Future[tuple[StepTiming, PacketTrace]]]] = deque()
+        waiting: deque[tuple[Future[Piece], Arrays | None]] = deque()
         try:
-            for activity in function.steps(timesteps):
-                audit_synops(function.network, activity)
-                state = function_state(function) if every and activity.timestep % every == 0 else None
-                waiting.append((activity, state, pool.submit(timer.step, activity)))
-                if len(waiting) > 4 * threads:
-                    first, state, future = waiting.popleft()
-                    yield first, state, *future.result()
+            for some, state in _gathered(function, batches, timesteps, every):
+                waiting.append((pool.submit(batches.time, some), state))
+                if len(waiting) > 2 * threads:
+                    future, state = waiting.popleft()
+                    yield future.result(), state
             while waiting:
-                first, state, future = waiting.popleft()
-                yield first, state, *future.result()
+                future, state = waiting.popleft()
+                yield future.result(), state
         finally:
-            for _, _, future in waiting:
+            for future, _ in waiting:
                 future.cancel()
 
 
@@ -369,17 +382,20 @@ def run_program(
             arrays = read_checkpoint(checkpoint.path, digest, timesteps)
             restore_function(function, arrays)
             totals.restore(arrays, function.timestep)
-    for activity, state, timing, packets in _timed(function, timer, timesteps - function.timestep, threads, every):
-        totals.add(activity, timing)
+    left = timesteps - function.timestep
+    for piece, state in _timed(function, timer, left, threads, every, trace is not None):
+        totals.add(piece)
         if checkpoint is not None and state is not None:
-            write_checkpoint(checkpoint.path, digest, state | totals.state(activity.timestep))
-        if exact is not None and activity.timestep in checked:
-            checked_ps.append(exact.step(activity)[0].duration_ps)
-        keeper.add(activity.timestep, timing.duration_ps, timing.path, timing.link_flits, packets)
-        if keep_activity:
-            kept.append(activity)
-        if progress is not None:
-            progress(activity.timestep)
+            write_checkpoint(checkpoint.path, digest, state | totals.state(piece.activities[-1].timestep))
+        for activity, timing, packets in zip(piece.activities, piece.timings, piece.traces, strict=False):
+            keeper.add(activity.timestep, timing.duration_ps, timing.path, timing.link_flits, packets)
+        for activity in piece.activities:
+            if exact is not None and activity.timestep in checked:
+                checked_ps.append(exact.step(activity)[0].duration_ps)
+            if keep_activity:
+                kept.append(activity)
+            if progress is not None:
+                progress(activity.timestep)
     duration, sweep, network, synapse = totals.spans
     return RunCounts(
         program,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from math import gcd
 
@@ -260,34 +261,37 @@ class TimeRun:
                 "with a wider payload, or set network.payload"
             )
 
-    def _packets(self, activity: StepActivity, counts: IntArray, core_counts: IntArray) -> PacketLoad:
+    @cached_property
+    def sweep(self) -> packet_kernels.Sweep:
+        """What the kernel that makes packets is told of the program."""
         program, ticks, hops = self.program, self.ticks, self.hops
+        return packet_kernels.Sweep(
+            program.neuron_order, program.core_start, program.core_layer, program.core_tile, hops[0], hops[1], hops[2],
+            program.axon_start, program.axon_core, program.axon_encoding, self.axon_charged, program.axon_words,
+            _NO_ROWS if program.axon_conflicts is None else program.axon_conflicts, self.layer_flits,
+            self.layer_state_words, self.crossbar_words, ticks["synop_dense"], self.group_ticks, ticks["accumulator"],
+            self.lanes, ticks["latency"], ticks["word"], program.chip.core.memories.synapse.width, ticks["active"],
+            ticks["inactive"], ticks["send"], ticks["axon_out"], self.one_port,
+        )  # fmt: skip
+
+    def _packets(self, activity: StepActivity, counts: IntArray, core_counts: IntArray) -> PacketLoad:
+        program = self.program
         payload = np.zeros(program.network.size, dtype=np.int64)
         payload[activity.neuron] = activity.value
         rows = packet_kernels.count_rows(activity.neuron, program.axon_start)
-        touched, met = self._visits(activity)
-        conflicts = _NO_ROWS if program.axon_conflicts is None else program.axon_conflicts
-        destination, flits, work, read, accumulate = np.empty((5, rows), dtype=np.int64)
+        packets = np.empty((rows + 1, row_kernels.PACKET), dtype=np.int64)
+        copies = np.empty((rows, row_kernels.COPIES), dtype=np.int64)
         core_first = np.zeros(program.cores + 1, dtype=np.int64)
         tail_work = np.zeros(program.cores, dtype=np.int64)
-        packets = packet_kernels.build_packets(
-            payload, activity.active, touched, met, program.neuron_order, program.core_start, program.core_layer,
-            program.core_tile, hops[0], hops[1], hops[2], program.axon_start, program.axon_core,
-            program.axon_encoding, self.axon_charged, program.axon_words, conflicts, self.layer_flits,
-            self.layer_state_words, self.crossbar_words, ticks["synop_dense"], self.group_ticks,
-            ticks["accumulator"], self.lanes, ticks["latency"], ticks["word"],
-            program.chip.core.memories.synapse.width, ticks["active"], ticks["inactive"], ticks["send"],
-            ticks["axon_out"], destination, flits, work, read, accumulate, core_first, tail_work, counts,
-            core_counts,
+        made = packet_kernels.build_packets(
+            self.sweep, payload, activity.active, *self.visits(activity), packets.reshape(-1), copies.reshape(-1),
+            core_first, tail_work, counts, core_counts,
         )  # fmt: skip
-        destination, flits, work, read, accumulate = (
-            array[:packets] for array in (destination, flits, work, read, accumulate)
-        )
-        if self.one_port:
-            read, accumulate = read + accumulate, np.zeros_like(accumulate)
+        flits, work = packets[:made, [row_kernels.FLITS, row_kernels.WORK]].T.copy()
+        destination, read, accumulate = copies[:made, : row_kernels.ARRIVED].T.copy()
         return PacketLoad(core_first, tail_work, destination, flits, work, read, accumulate)
 
-    def _visits(self, activity: StepActivity) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    def visits(self, activity: StepActivity) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
         """Return the neurons that a sweep of touched ones visits, and the synapses that a crossbar's sweep does."""
         if not self.touched and not self.crossbar:
             return _ALL, _NO_ROWS
@@ -348,6 +352,10 @@ class TimeRun:
     def _complete_core_counts(self, core_counts: IntArray, cores: IntArray) -> None:
         core_counts[:, CoreCount.STALL_PS] = cores[:, row_kernels.CORE_STALL]
         core_counts[:, CoreCount.INPUT_WAIT_PS] = cores[:, row_kernels.CORE_WAIT]
+        self.scale(core_counts)
+
+    def scale(self, core_counts: IntArray) -> None:
+        """Turn ticks into picoseconds and complete them by the time of axon-in, int64 (C, CORE_COUNTS), in place."""
         core_counts[:, CoreCount.AXON_IN_PS] = core_counts[:, CoreCount.PACKETS_IN] * self.ticks["axon_in"]
         core_counts[:, CoreCount.SWEEP_PS :] *= self.tick_ps
 

@@ -80,14 +80,17 @@ def test_the_exercise_goes_through_every_kernel() -> None:
         fast_kernels,
         function_kernels,
         packet_kernels,
+        plain_kernels,
         segment_kernels,
+        step_kernels,
         time_kernels,
         trace_kernels,
     )
 
     exercise.run_exercise()
     modules = (
-        function_kernels, packet_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels,
+        function_kernels, packet_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels, plain_kernels,
+        step_kernels,
     )  # fmt: skip
     for module in modules:
         for name, kernel in vars(module).items():
