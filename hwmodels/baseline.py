@@ -1,4 +1,4 @@
-"""The tables of a baseline: hardware beside the chips, costed by formulas. docs/baselines.md tells the same to people."""
+"""The tables of a baseline: hardware beside the chips, costed by formulas (docs/baselines.md)."""
 
 from __future__ import annotations
 
