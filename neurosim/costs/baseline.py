@@ -15,7 +15,7 @@ from neurosim.costs.baseline_events import Events, operations_events
 from neurosim.costs.baseline_systolic import systolic_events
 from neurosim.costs.baseline_work import Density, Work, network_work
 from neurosim.costs.energy import PROVENANCE, ZERO, EnergyTerm, Interval, provenance
-from neurosim.errors import InputError
+from neurosim.errors import InputError, ModelError
 from neurosim.network import Network
 
 Rate = tuple[str, str, Interval]
@@ -170,6 +170,8 @@ def baseline_cost(
     for name, value in numbers.items():
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
             raise InputError(f"{name} is {value!r}; it must be a whole number, 1 or more")
+    if not network.connections:
+        raise ModelError(f"{network.name}: has no connections, so nothing to compute; give a network that has")
     work = network_work(network, density, weight_bits)
     zeros = hardware.row_stationary.zeros if hardware.row_stationary and density is not None else None
     found = list(_events(hardware, network, work, batch, activation_bits, zeros is not None))
