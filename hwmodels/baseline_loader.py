@@ -42,13 +42,12 @@ def load_baseline(name_or_path: str) -> Baseline:
         The baseline is unknown, the file cannot be read, or what it holds breaks the schema. All errors of the file
         are in the one message, each with its line.
     """
-    file = _read(os.fspath(name_or_path))
     problems: list[str] = []
     try:
-        tables = _resolved(file, file.tables, (), problems)
+        file = _read(os.fspath(name_or_path))
+        return _validated(Baseline, file, _resolved(file, file.tables, (), problems), problems)
     except RecursionError:
-        raise ChipError(f"{file.place}: is nested too deep; a baseline file has four levels") from None
-    return _validated(Baseline, file, tables, problems)
+        raise ChipError(f"{name_or_path}: is nested too deep; a baseline file has four levels") from None
 
 
 @cache

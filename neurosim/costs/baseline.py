@@ -249,7 +249,9 @@ def _count(key: str, events: Events) -> float:
 def _term(key: str, rate: Rate, found: list[Events], per: float) -> EnergyTerm:
     kind, source, energy = rate
     counts = np.array([_count(key, events) for events in found], dtype=np.float64) * per
-    return EnergyTerm(key, kind, source, counts, energy.scaled(float(counts.sum())), counts * energy.value, None)
+    name = key.rpartition(".")[2]
+    memory = name if any(name in events.traffic_bits for events in found) else None
+    return EnergyTerm(key, kind, source, counts, energy.scaled(float(counts.sum())), counts * energy.value, memory)
 
 
 def _layer(work: Work, events: Events, rates: dict[str, Rate], frames: int, per: float) -> BaselineLayer:

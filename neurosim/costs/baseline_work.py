@@ -131,8 +131,14 @@ def _work(network: Network, connection: Connection, density: Density, weight_bit
 
 
 def bits_of(weights: np.ndarray) -> int:
-    """Return the bits that hold every weight, with a sign where one is negative; 1 at least."""
+    """Return the bits that hold every weight, with a sign where one is negative; 1 at least.
+
+    A power of two that divides all of them is left out: it shifts the sum.
+    """
     low, high = (int(weights.min()), int(weights.max())) if weights.size else (0, 0)
+    used = int(np.bitwise_or.reduce(weights, axis=None)) if weights.size else 0
+    shift = (used & -used).bit_length() - 1 if used else 0
+    low, high = low >> shift, high >> shift
     if low < 0:
         return 1 + max(high.bit_length(), (-low - 1).bit_length())
     return max(high.bit_length(), 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hwmodels import baseline_names
+from hwmodels import baseline_names, load_baseline
 from neurosim.cli import main
 from neurosim.costs import baseline_cost
 from neurosim.formats import read_network
@@ -35,6 +35,21 @@ def test_every_baseline_has_its_row_and_its_numbers(tmp_path: Path, capsys: pyte
         assert f"\n{one['baseline']} " in out
     assert "2 frames an inference, batch of 8, 8-bit activations" in out
     assert "mcu: Energy per MAC of any real microcontroller: none" in " ".join(out.split())
+
+
+def test_the_page_names_every_baseline_and_every_key(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "baselines.md").read_text(encoding="utf-8")
+    command = next(line for line in page.splitlines() if line.startswith("neurosim baseline"))
+    file = tmp_path / "costs.json"
+    assert main(command.replace("costs.json", str(file)).split()[1:]) == 0
+    held = json.loads(file.read_text(encoding="utf-8"))
+    first = held["baselines"][0]
+    keys = [*held, *first, *first["energy_terms"][0], *first["layers"][0]]
+    assert [key for key in keys if f"`{key}`" not in page] == []
+    assert [name for name in baseline_names() if f"`{name}`" not in page] == []
+    for table in ("operations", "row_stationary", "systolic"):
+        fields = next(load_baseline(name) for name in baseline_names() if load_baseline(name).style == table)
+        assert [key for key in type(getattr(fields, table)).model_fields if f"`{key}`" not in page] == []
 
 
 def test_the_same_bytes_again(tmp_path: Path) -> None:

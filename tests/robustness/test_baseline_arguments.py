@@ -49,9 +49,9 @@ def test_bad_numbers(given: dict[str, Any], complaint: str) -> None:
             {"activation_bits": 17},
             "a -> b: activations of 17 bits; this hardware computes with 16",
         ),
-        ("eyeriss", 70_000, {}, "connection a -> b: weights of 17 bits; this hardware computes with 16"),
+        ("eyeriss", 70_001, {}, "connection a -> b: weights of 17 bits; this hardware computes with 16"),
         ("tpu_v1", 1, {"activation_bits": 17}, "activations of 17 bits; this hardware computes with 16 at most"),
-        ("tpu_v1", 100, {"weight_bits": 4}, "weights reach 100..100, which take 7 bits; 4 are given"),
+        ("tpu_v1", 101, {"weight_bits": 4}, "weights reach 101..101, which take 7 bits; 4 are given"),
     ],
 )
 def test_values_that_are_too_wide(name: str, weight: int, given: dict[str, Any], complaint: str) -> None:
@@ -77,7 +77,20 @@ def test_a_network_without_connections() -> None:
 
 @pytest.mark.parametrize(
     ("weights", "bits"),
-    [([], 1), ([0], 1), ([1], 1), ([-1, 0], 1), ([-1, 1], 2), ([127], 7), ([-128, 127], 8), ([-129], 9), ([255], 8)],
+    [
+        ([], 1),
+        ([0], 1),
+        ([1], 1),
+        ([-1, 0], 1),
+        ([-1, 1], 2),
+        ([127], 7),
+        ([-128, 127], 8),
+        ([-129], 9),
+        ([255], 8),
+        ([-256, 254], 8),
+        ([-512, 4], 8),
+        ([64], 1),
+    ],
 )
 def test_bits_of_weights(weights: list[int], bits: int) -> None:
     assert bits_of(np.array(weights, dtype=np.int32)) == bits

@@ -169,6 +169,7 @@ def test_all_errors_come_at_once_with_their_lines(tmp_path: Path) -> None:
         ),
         ("x = 1\n", "unknown key"),
         ("[operations\n", "is not TOML"),
+        ("x = " + "[" * 3000 + "]" * 3000 + "\n", "is nested too deep"),
     ],
 )
 def test_bad_files(tmp_path: Path, body: str, complaint: str) -> None:
