@@ -47,7 +47,7 @@ def _sentence(found: ErrorDetails, root: type[BaseModel]) -> str:
             return str(context["error"])
         case "missing":
             what = "has no value" if location[-1] == "value" else "is missing"
-            return f"{what}; a chip file must give it"
+            return f"{what}; {getattr(root, 'file_word', 'a chip file')} must give it"
         case "extra_forbidden":
             known = _keys_at(root, location[:-1])
             near = suggest(str(location[-1]), known)
@@ -77,12 +77,17 @@ def _sentence(found: ErrorDetails, root: type[BaseModel]) -> str:
 def _keys_at(root: type[BaseModel], location: Location) -> list[str]:
     """Return the keys of the table at `location`, or nothing where no table stands."""
     table: type[BaseModel] | None = root
+    freely_named = False
     for part in location:
         if isinstance(part, int):
+            continue
+        if freely_named:
+            freely_named = False
             continue
         declared = table.model_fields if table else {}
         fields = {field.alias or name: field.annotation for name, field in declared.items()}
         table = _table_in(fields.get(part))
+        freely_named = typing.get_origin(fields.get(part)) is dict
     return [field.alias or name for name, field in table.model_fields.items()] if table else []
 
 

@@ -92,7 +92,7 @@ def load_base(name_or_path: str) -> Chip | None:
     try:
         return Chip.model_validate(_merged(files))
     except ValidationError as error:
-        problems = [f"{found.key}{_where(found, files, {})}: {found.message}" for found in explain(error, Chip)]
+        problems = [f"{found.key}{problem_line(found, files, {})}: {found.message}" for found in explain(error, Chip)]
         raise ChipError(join_errors(files[0].place, problems)) from None
 
 
@@ -114,7 +114,7 @@ def _load(name_or_path: str, overrides: Mapping[str, str]) -> Chip:
         chip = Chip.model_validate(tables)
     except ValidationError as error:
         for found in explain(error, Chip):
-            problems.append(f"{found.key}{_where(found, files, overrides)}: {found.message}")
+            problems.append(f"{found.key}{problem_line(found, files, overrides)}: {found.message}")
     if chip is None or problems:
         raise ChipError(join_errors(files[0].place, problems))
     return chip
@@ -164,7 +164,7 @@ def _read(name_or_path: str, beside: Path | None) -> ChipFile:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ChipError(f"{path}: cannot be read: {reason}; give a file that can") from None
-    return _parse(str(path), path.resolve(), content)
+    return parse_file(str(path), path.resolve(), content)
 
 
 def _read_shipped(name: str) -> ChipFile:
@@ -176,10 +176,17 @@ def _read_shipped(name: str) -> ChipFile:
             "the name of a file of your own must end in .toml)"
         )
     place = f"{name}.toml"
-    return _parse(place, None, (resources.files("hwmodels") / place).read_bytes())
+    return parse_file(place, None, (resources.files("hwmodels") / place).read_bytes())
 
 
-def _parse(place: str, path: Path | None, content: bytes) -> ChipFile:
+def parse_file(place: str, path: Path | None, content: bytes) -> ChipFile:
+    """Return a file's content as its tables.
+
+    Raises
+    ------
+    ChipError
+        It is too large, or no TOML.
+    """
     if len(content) > FILE_LIMIT:
         raise ChipError(f"{place}: is larger than {FILE_LIMIT} bytes; a chip file holds a few hundred lines")
     try:
@@ -274,7 +281,8 @@ def settable(tables: Mapping[str, Any]) -> list[str]:
     return keys
 
 
-def _where(problem: Problem, files: list[ChipFile], overrides: Mapping[str, str]) -> str:
+def problem_line(problem: Problem, files: list[ChipFile], overrides: Mapping[str, str]) -> str:
+    """Return in brackets where `problem` stands: a line of one of `files`, or outside; empty where nobody knows."""
     if problem.key in overrides or f"{problem.key}.value" in overrides:
         return " (set from outside)"
     if problem.location and problem.location[0] in _OWN_KEYS:

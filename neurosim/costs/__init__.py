@@ -1,5 +1,6 @@
 """Costs: counts times constants, latency and throughput, traffic, and the audit of every run."""
 
+from neurosim.costs.baseline import BaselineCost, baseline_cost
 from neurosim.costs.energy import PROVENANCE, EnergyTerm, Interval
 from neurosim.costs.incidents import Incidents
 from neurosim.costs.result import Energy, MemoryTraffic, Result
@@ -7,6 +8,7 @@ from neurosim.costs.window import Window, find_window
 
 __all__ = [
     "PROVENANCE",
+    "BaselineCost",
     "Energy",
     "EnergyTerm",
     "Incidents",
@@ -14,5 +16,6 @@ __all__ = [
     "MemoryTraffic",
     "Result",
     "Window",
+    "baseline_cost",
     "find_window",
 ]
