@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hwmodels import Chip, load_chip
 from neurosim.compiler import compile_network
 from neurosim.engine.run import RunCounts, run_program
+from neurosim.engine.timing import FIDELITIES
 from neurosim.engine.trace import TraceWindow
 from neurosim.network import (
     Connection,
@@ -86,5 +87,6 @@ def run_exercise(timesteps: int = 9) -> RunCounts:
         run_program(compile_network(network, chip), frames, timesteps, threads=1)
     program = compile_network(network, load_chip("loihi2"))
     run_program(program, frames, timesteps, threads=1, fidelity="fast")
-    run_program(program, frames, timesteps, threads=1, trace=TraceWindow())
+    for fidelity in FIDELITIES:
+        run_program(program, frames, timesteps, threads=1, fidelity=fidelity, trace=TraceWindow())
     return run_program(program, frames, timesteps, keep_activity=True, threads=1)
