@@ -60,7 +60,7 @@ u = np.uint64
 # An input: the place of its first flit, how many there are, when the last one has left, the router (or -2 - the core)
 # that fills it, whether a sender waits for a place, and the ticks after which a place is known to be free. When the
 # first flit can go on, and the output that it wants, stand apart: a router looks at one line for all of its inputs.
-HEAD, COUNT, LEAVES, SOURCE, WAITED_FOR, RETURN = 0, 1, 2, 3, 4, 5
+HEAD, COUNT, LEAVES, SOURCE, WAITED_FOR, RETURN, USED = 0, 1, 2, 3, 4, 5, 6
 # The output of the same port: when it is free, the input that is asked first, the one whose packet is under way, the
 # input (or -2 - the core) that it leads to, its latency and interval, the flits that passed, and the router that it
 # leads to with the port there.
@@ -121,6 +121,7 @@ def new_rows(next_router, next_port, latency, interval, credit, router_core):
             at = (r * width + p) * ROW
             rows[at + SOURCE] = -1
             rows[at + RETURN] = credit[r, p]
+            rows[at + LEAVES] = -NEVER
             rows[at + LOCKED] = -1
             rows[at + LEADS] = -1
             rows[at + LATENCY] = latency[r, p]
@@ -159,14 +160,14 @@ def plain_step(net, rows, core_first, tail_work, packets, copies, counters):
     cores, ring_entries = new_cores(core_first, packets, copies, eject_slots, inject_queue, stage_queue)
     rings = np.full(ring_entries, -NEVER, dtype=np.int64)
     last_place = 2 * buffer_flits
-    fifo = np.full(routers * width * last_place, -NEVER, dtype=np.int64)
+    fifo = np.empty(routers * width * last_place, dtype=np.int64)
     filled = np.zeros(routers, dtype=np.int64)
     # Inputs whose first flit wants an output that leads to a full input: passed over until a place there is free.
     stuck = np.zeros(routers, dtype=np.int64)
     # Inputs that a core has not filled yet.
     fresh = np.zeros(routers, dtype=np.int64)
     request = np.zeros(64, dtype=np.int64)
-    heads = np.zeros(routers << PORT_BITS, dtype=np.int64)
+    heads = np.zeros(routers * width, dtype=np.int64)
     word_bits = np.int64(0)
     while (np.int64(64) << word_bits) < routers:
         word_bits += 1
@@ -235,8 +236,8 @@ def plain_step(net, rows, core_first, tail_work, packets, copies, counters):
             wakes[u(router)] = NEVER
             called = np.int64(0)
             again = NEVER
-            base = router * width * ROW
-            line = router << PORT_BITS
+            line = router * width
+            base = line << ROW_BITS
             # The heads of the inputs ask for outputs.
             asked = np.int64(0)
             inputs = filled[u(router)] & ~stuck[u(router)]
@@ -288,9 +289,15 @@ def plain_step(net, rows, core_first, tail_work, packets, copies, counters):
                         if at >= last_place:
                             at -= last_place
                         slot += at
-                        free = fifo[u(slot)] + rows[u(to + RETURN)]
+                        if at < rows[u(to + USED)]:
+                            free = fifo[u(slot)] + rows[u(to + RETURN)]
+                        else:
+                            free = now
+                            rows[u(to + USED)] = at + 2
                     else:
-                        rows[u(to + HEAD)] = 0  # empty, and all its credits are back: it may as well start anew
+                        # Empty, and all its credits are back: it may as well start anew.
+                        rows[u(to + HEAD)] = 0
+                        rows[u(to + USED)] = 2
                 else:
                     slot = cores[u((-2 - to) * CORE + EJECT_NEXT)]
                     free = rings[u(slot)] + eject_credit
@@ -320,7 +327,7 @@ def plain_step(net, rows, core_first, tail_work, packets, copies, counters):
                         r = p >> PORT_BITS
                         filled[u(r)] |= np.int64(1) << (p & PORT_MASK)
                         when = max(when, rows[u(to + LEAVES)])
-                        heads[u(p)] = (when << PORT_BITS) | way[u((flit & FLIT_MASK) >> CORE_SHIFT), u(r)]
+                        heads[u(to >> ROW_BITS)] = (when << PORT_BITS) | way[u((flit & FLIT_MASK) >> CORE_SHIFT), u(r)]
                         calls[u(called)] = r
                         calls[u(called + 1)] = when
                         called += 2
@@ -378,10 +385,13 @@ def plain_step(net, rows, core_first, tail_work, packets, copies, counters):
                         slot = head + 2 * count
                         if slot >= last_place:
                             slot -= last_place
-                        slot += place
                         row = packet * PACKET
                         when = max(cores[u(at + READY)], cores[u(at + SOURCE_FREE)])
-                        when = max(when, fifo[u(slot)] + rows[u(port + RETURN)])
+                        if slot < rows[u(port + USED)]:
+                            when = max(when, fifo[u(place + slot)] + rows[u(port + RETURN)])
+                        else:
+                            rows[u(port + USED)] = slot + 2
+                        slot += place
                         sent = cores[u(at + SENT_FLITS)] + 1
                         if sent == 1:
                             packets[u(row + INJECTED)] = when

@@ -92,13 +92,12 @@ def against(ours: dict[str, Any], theirs: dict[str, Any], plan: list[tuple[str, 
             mine = sum(ours[name][steps])
             if mine != block[name]:
                 out["differences"].append(f"{name} {mine} and {block[name]} in timesteps {steps.start} to {at}")
-        cpu = sum(ours["cpu_s"][steps])
         rows.setdefault(block["model"], []).append(
             {
                 "ms": block["cpu_s"] / count * 1e3,
                 "wall_ms": block["wall_s"] / count * 1e3,
-                "ratio": block["cpu_s"] / cpu,
-                "wall_ratio": block["wall_s"] / sum(ours["wall_s"][steps]),
+                "ratio": block["cpu_s"] / count / ours["run_cpu_s"],
+                "wall_ratio": block["wall_s"] / count / ours["run_wall_s"],
                 "step_us": block["step_us"],
                 "step_us_neurosim": statistics.fmean(ours["step_us"][steps]),
             }
