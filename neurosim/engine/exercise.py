@@ -82,7 +82,8 @@ def dataflow_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
     """Return a network for chips without timesteps, with every unit and transform that they can run, and frames."""
     rng = np.random.default_rng(5)
     conv = Conv2d(rng.integers(-9, 9, (2, 1, 3, 3)), (1, 5, 5))
-    present = rng.random((conv.out_size, 4)) < 0.5
+    pool = Pool2d("average", 2, conv.out_shape, 1)
+    present = rng.random((pool.out_size, 4)) < 0.5
     starts = np.concatenate(([0], np.cumsum(present.sum(axis=1))))
     sparse = Sparse(starts, np.nonzero(present)[1], rng.integers(-9, 9, int(present.sum())), 4)
     dense = Dense(rng.integers(-9, 9, (3, 4)))
@@ -90,12 +91,14 @@ def dataflow_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Layer("in", (1, 5, 5), Delta(0, 6, 6)),
         Layer("relay", (4,), Relay()),
         Layer("conv", conv.out_shape, SigmaDelta(2, np.array([3]), "default", False, 0, 0)),
-        Layer("sparse", (4,), SigmaDelta(3, np.array([9]), "corrected", False, 0, 1)),
+        Layer("pool", pool.out_shape, SigmaDelta(3, np.array([9]), "corrected", True, 0, 1)),
+        Layer("sparse", (4,), CubaLif(4096, 0, 9, activation_shift=1)),
         Layer("dense", (3,), Sigma()),
     ]
     connections = [
         Connection(("in",), "conv", conv),
-        Connection(("conv",), "sparse", sparse),
+        Connection(("conv",), "pool", pool),
+        Connection(("pool",), "sparse", sparse),
         Connection(("sparse",), "dense", dense),
         Connection(("relay",), "dense", dense),
     ]
