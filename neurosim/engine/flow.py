@@ -17,6 +17,7 @@ from neurosim.engine import flow_after_kernels, flow_kernels, flow_unit_kernels,
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, CoreCount, LayerCount
 from neurosim.engine.critical import Resource, check_path
 from neurosim.engine.flow_checks import check_products, check_units
+from neurosim.engine.flow_spans import audit_work, flow_spans
 from neurosim.engine.function import FunctionRun, StepActivity
 from neurosim.engine.lists import synapse_lists
 from neurosim.engine.mesh import FlowTimes, PacketLoad
@@ -333,6 +334,7 @@ class FlowRun(TimeRun):
 
     def _timing(self, frame: _Frame, trace: PacketTrace, counts: IntArray, core_counts: IntArray) -> StepTiming:
         self._complete_core_counts(core_counts, frame.times.cores)
+        audit_work(flow_spans(trace, self.ends), trace, core_counts)
         stages = trace.dataflow
         assert stages is not None
         np.add.at(core_counts[:, CoreCount.INJECTION_QUEUE_PS], trace.source, trace.left_ps - stages.ready_ps)

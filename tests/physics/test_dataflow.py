@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -36,9 +37,11 @@ from neurosim.engine import (
     CoreCount,
     FunctionRun,
     LayerCount,
+    PacketTrace,
     RunCounts,
     StepActivity,
-    TraceWindow,
+    StepTiming,
+    StepTrace,
     flow,
 )
 from neurosim.engine import lists as list_module
@@ -62,6 +65,7 @@ from neurosim.network import (
 )
 from neurosim.network.reference import run_reference
 from neurosim.network.units import spread
+from neurosim.report import timeline_rows
 
 RANDOM = st.randoms(use_true_random=False)
 SETTINGS = settings(
@@ -153,6 +157,7 @@ def compare_frame(run: FlowRun, machine: Machine, frame: dict[str, Any]) -> Obse
     assert (counts[:, CoreCount.INPUT_WAIT_PS] // tick).tolist() == seen.waited
     assert counts[:, CoreCount.SYNOPS_CHARGED].tolist() == [core.synops for core in machine.cores]
     assert {(r, o): int(timing.link_flits[r, o]) for r, o in np.argwhere(timing.link_flits).tolist()} == seen.link_flits
+    compare_spans(run, machine, timing, trace)
     layers = machine.program.core_layer.tolist()
     updates = np.zeros((len(machine.program.network.layers), 2), dtype=np.int64)
     for core, layer in zip(machine.cores, layers, strict=True):
@@ -169,6 +174,32 @@ def compare_frame(run: FlowRun, machine: Machine, frame: dict[str, Any]) -> Obse
             divisor = lcm(*machine.divisors[state.layer.name])
             assert state.state["rest"].tolist() == [(n.total - floor(n.total)) * divisor for n in neurons]
     return seen
+
+
+NAMES = {
+    timeline_rows.SWEEP: "update", timeline_rows.UPDATE: "update", timeline_rows.STALL: "stall",
+    timeline_rows.AXON_IN: "axon in", timeline_rows.READ: "read", timeline_rows.ACCUMULATE: "accumulate",
+}  # fmt: skip
+"""What the stepper calls the kinds of spans of a timeline."""
+
+
+def compare_spans(run: FlowRun, machine: Machine, timing: StepTiming, trace: PacketTrace) -> None:
+    """The timeline shows what each core is at tick by tick, reads before accumulations as sums over its lists."""
+    program, tick = machine.program, run.tick_ps
+    step = StepTrace(machine.timestep, timing.duration_ps, timing.path, timing.link_flits, run.ends, trace)
+    rows = timeline_rows.PacketRows(program, np.ones(program.cores, dtype=np.bool_)).of(step)
+    shown: list[dict[int, str]] = [{} for _ in machine.cores]
+    for since, until, kind, core, *_ in rows.tolist():
+        if kind in NAMES:
+            for now in range(since // tick, until // tick):
+                assert now not in shown[core], "two things at a time"
+                shown[core][now] = NAMES[kind]
+    for core, found in zip(machine.cores, shown, strict=True):
+        assert found.keys() == core.did.keys()
+        # Lists of several connections are read and added up in turn; the timeline puts all reads first.
+        assert Counter(found.values()) == Counter(core.did.values())
+        order = {"read": "list", "accumulate": "list"}
+        assert {t: order.get(k, k) for t, k in found.items()} == {t: order.get(k, k) for t, k in core.did.items()}
 
 
 @seed(5)
@@ -610,6 +641,21 @@ def test_command_runs_a_program_without_timesteps(tmp_path: Path, capsys: pytest
     assert np.sum([*path.values()], axis=0).tolist() == durations.tolist()
 
 
+def test_command_draws_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program, frames, drawn = (str(tmp_path / name) for name in ("small.h5", "frames.npy", "t.json.gz"))
+    write_program(compile_network(small_network(), small_chip()), program)
+    np.save(frames, small_frames()["in"])
+    command = ["run", program, "--input", frames, "--timeline", drawn, "--timeline-steps"]
+    assert main([*command, "2:3"]) == 0, capsys.readouterr().err
+    content = json.loads(gzip.decompress(Path(drawn).read_bytes()))
+    assert content["otherData"]["frames"] == [2, 3]
+    names = {event["name"] for event in content["traceEvents"]}
+    assert {"frame 2", "frame 3", "update", "synapse read"} <= names
+    assert f"{content['otherData']['events']:,} events, all that was asked for" in capsys.readouterr().out
+    assert main([*command, "3:9"]) == 2
+    assert "frames 3 to 9 are asked for; the run has frames 1 to 4" in " ".join(capsys.readouterr().err.split())
+
+
 def with_layer(name: str, unit: Any) -> Network:
     network = small_network()
     return network.with_units({name: unit})
@@ -673,8 +719,6 @@ def test_lists_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_is_not_done_is_named() -> None:
     with pytest.raises(InputError, match="fidelity fast knows no chips without timesteps"):
         small_run(fidelity="fast")
-    with pytest.raises(InputError, match="no timeline shows such runs"):
-        small_run(trace=TraceWindow())
     with pytest.raises(ChipError, match=r"core.phases: with sync.kind .none. a core does one thing at a time"):
         small_chip(core__phases="strict")
     with pytest.raises(ChipError, match=r'sync.kind "none" needs cores of kind "pipeline"'):
