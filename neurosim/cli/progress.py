@@ -20,13 +20,13 @@ def say_compiling() -> None:
 class RunProgress:
     """A bar of timesteps on standard error, on a terminal alone, once a run turns out to be long.
 
-    Used as a context, and called with the timesteps done and their number.
+    Used as a context, and called with the timesteps done and their number. `step` is what the run calls them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, step: str = "timestep") -> None:
         console = Console(stderr=True)
         self._bar = Progress(
-            TextColumn("timesteps"),
+            TextColumn(f"{step}s"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -36,7 +36,7 @@ class RunProgress:
         self._shown = False
         self._on = console.is_terminal
         self._began_s = time.monotonic()
-        self._task = self._bar.add_task("timesteps", total=None)
+        self._task = self._bar.add_task(f"{step}s", total=None)
 
     def __enter__(self) -> RunProgress:
         return self

@@ -193,7 +193,7 @@ class FlowRun(TimeRun):
                 return frame
             if room >= MOST_ROOM:
                 raise InputError(
-                    f"timestep {self.function.timestep}: more than {room} messages, and {program.network.name} is not "
+                    f"frame {self.function.timestep}: more than {room} messages, and {program.network.name} is not "
                     "at rest; a loop may keep itself going for ever without timesteps; raise thresholds, scale the "
                     "loop's weights down, or choose a chip with timesteps"
                 )
@@ -279,7 +279,7 @@ class FlowRun(TimeRun):
             cores = np.unique(times.copies[waiting, row_kernels.TO_CORE]).tolist()
             full = f"; cores {', '.join(map(str, cores))} cannot send and so take no messages" if cores else ""
             raise DeadlockError(
-                f"timestep {t}: {frame.used - times.delivered} of {frame.used} packets cannot move; in a circle wait "
+                f"frame {t}: {frame.used - times.delivered} of {frame.used} packets cannot move; in a circle wait "
                 f"{times.waiting}{full}; larger queues of cores (core.axon_in.queue, core.axon_out.queue) or buffers "
                 "(network.buffer) break it"
             )
@@ -289,7 +289,7 @@ class FlowRun(TimeRun):
         if wrong.size:
             core = int(wrong[0])
             raise AuditError(
-                f"timestep {t}, core {core}: {synops[core]} synops were done, its messages ask for "
+                f"frame {t}, core {core}: {synops[core]} synops were done, its messages ask for "
                 f"{core_counts[core, CoreCount.SYNOPS_CHARGED]}"
             )
 

@@ -94,7 +94,7 @@ def check_products(network: Network, activity: StepActivity) -> None:
         widest = sent * max(abs(int(weights.max())), abs(int(weights.min())))
         if widest >= 1 << (connection.accumulator_bits - 1):
             raise InputError(
-                f"timestep {activity.timestep}, {connection.label}: messages of up to {sent} times its weights come to "
+                f"frame {activity.timestep}, {connection.label}: messages of up to {sent} times its weights come to "
                 f"{widest}; its accumulators hold {connection.accumulator_bits} bits and would wrap; scale the network "
                 "down"
             )

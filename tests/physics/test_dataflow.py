@@ -635,7 +635,7 @@ def test_command_runs_a_program_without_timesteps(tmp_path: Path, capsys: pytest
     code = main(["run", str(program), "--input", str(frames), "--json", str(summary), "--csv", str(tmp_path / "csv")])
     assert code == 0, capsys.readouterr().err
     written = json.loads(summary.read_text())
-    assert written["timesteps"] == 4
+    assert (written["step"], written["timesteps"]) == ("frame", 4)
     durations = small_run().duration_ps
     path = written["per_timestep"]["critical_path_ps"]
     assert np.sum([*path.values()], axis=0).tolist() == durations.tolist()
@@ -651,7 +651,17 @@ def test_command_draws_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert content["otherData"]["frames"] == [2, 3]
     names = {event["name"] for event in content["traceEvents"]}
     assert {"frame 2", "frame 3", "update", "synapse read"} <= names
-    assert f"{content['otherData']['events']:,} events, all that was asked for" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{content['otherData']['events']:,} events, all that was asked for" in said
+    assert "4 frames, 1 frame per inference, 4 inferences complete (3 steady)" in said
+    assert "from its first frame until its answer is out" in said
+    said = said.split("What is not published")[0]  # what follows speaks of the chip
+    assert "timestep" not in said
+    assert "pipeline" not in said
+    assert main(["run", program, "--input", frames, "--steps", "1"]) == 0
+    said = " ".join(capsys.readouterr().out.split("What is not published")[0].split())
+    assert "its answer needs 2 frames, the run has 1" in said
+    assert "timestep" not in said
     assert main([*command, "3:9"]) == 2
     assert "frames 3 to 9 are asked for; the run has frames 1 to 4" in " ".join(capsys.readouterr().err.split())
 
