@@ -17,6 +17,11 @@ def say_compiling() -> None:
     click.echo("compiling kernels, once after installation: about 10 to 20 s", err=True)
 
 
+def say_compiling_all() -> None:
+    """Say what `neurosim warmup` takes its time for: kernels for every kind of chip, of which a run needs a few."""
+    click.echo("compiling the kernels for every kind of chip: a minute or two", err=True)
+
+
 class RunProgress:
     """A bar of timesteps on standard error, on a terminal alone, once a run turns out to be long.
 
