@@ -17,16 +17,21 @@ def say_compiling() -> None:
     click.echo("compiling kernels, once after installation: about 10 to 20 s", err=True)
 
 
+def say_compiling_all() -> None:
+    """Say what `neurosim warmup` takes its time for: kernels for every kind of chip, of which a run needs a few."""
+    click.echo("compiling the kernels for every kind of chip: a minute or two", err=True)
+
+
 class RunProgress:
     """A bar of timesteps on standard error, on a terminal alone, once a run turns out to be long.
 
-    Used as a context, and called with the timesteps done and their number.
+    Used as a context, and called with the timesteps done and their number. `step` is what the run calls them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, step: str = "timestep") -> None:
         console = Console(stderr=True)
         self._bar = Progress(
-            TextColumn("timesteps"),
+            TextColumn(f"{step}s"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -36,7 +41,7 @@ class RunProgress:
         self._shown = False
         self._on = console.is_terminal
         self._began_s = time.monotonic()
-        self._task = self._bar.add_task("timesteps", total=None)
+        self._task = self._bar.add_task(f"{step}s", total=None)
 
     def __enter__(self) -> RunProgress:
         return self

@@ -30,7 +30,8 @@ PATH = click.Path(path_type=Path)
     "--steps",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Timesteps to run; the last frame is held.  [default: the frames and the network's depth]",
+    help="Timesteps to run; the last frame is held.  [default: the frames and the network's depth; the frames alone, "
+    "on a chip without timesteps]",
 )
 @click.option(
     "--steps-per-inference",
@@ -140,7 +141,7 @@ def command(
         notes = (*notes, f"the input is the frames that ship with {model}")
     fed = read_frames(frames, input_layer(program.network), layout)
     origin = Origin.of_files(found.path, frames, fed)
-    with common.named(found), announce_compilation(say_compiling), RunProgress() as progress:
+    with common.named(found), announce_compilation(say_compiling), RunProgress(program.step_name) as progress:
         result = simulate(
             program, fed, steps, steps_per_inference, None, False, progress, threads, window, fidelity,
             check_fidelity, None if checkpoint_file is None else Checkpoint(checkpoint_file, every),

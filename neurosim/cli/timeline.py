@@ -37,7 +37,7 @@ def timeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--timeline-steps",
             metavar="A:B",
             callback=_parse_steps,
-            help="Timesteps A to B, both included; A:, :B or a single one will do.  [default: all]",
+            help="Timesteps (or frames) A to B, both included; A:, :B or a single one will do.  [default: all]",
         ),
         click.option(
             "--timeline",

@@ -8,10 +8,10 @@ import click
 @click.command("warmup")
 def command() -> None:
     """Compile all kernels now, so that the first run does not wait for them."""
-    from neurosim.cli.progress import say_compiling
+    from neurosim.cli.progress import say_compiling_all
     from neurosim.engine.exercise import run_exercise
     from neurosim.engine.warm import announce_compilation
 
-    with announce_compilation(say_compiling):
+    with announce_compilation(say_compiling_all):
         run_exercise()
     click.echo("all kernels are compiled and cached")

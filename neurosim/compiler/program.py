@@ -143,6 +143,11 @@ class Program:
         """Whether the chip has timesteps; without, a frame's whole effect comes before the next is fed."""
         return self.chip.sync.kind != "none"
 
+    @property
+    def step_name(self) -> str:
+        """What a step of a run is called: ``timestep``, or ``frame`` on a chip without timesteps."""
+        return "timestep" if self.has_timesteps else "frame"
+
     @cached_property
     def layer_delays(self) -> dict[str, int]:
         """Timesteps from a frame to its whole effect on each layer; see `Network.layer_delays`."""

@@ -138,7 +138,7 @@ class Result:
     def __repr__(self) -> str:
         energy = self.energy_inference
         cost = "no steady inference" if energy is None else f"{energy.total_j.value:.4g} J per inference"
-        return f"<Result {self.network.name} on {self.chip.name}: {self.timesteps} timesteps, {cost}>"
+        return f"<Result {self.network.name} on {self.chip.name}: {self.timesteps} {self.program.step_name}s, {cost}>"
 
     def _audit_energy(self) -> None:
         # The total adds up terms; the layers' parts are added up apart from it.

@@ -80,8 +80,47 @@ def exercise_chips() -> tuple[Chip, Chip]:
     return Chip.from_dict(channels), Chip.from_dict(processors)
 
 
+def dataflow_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
+    """Return a network for chips without timesteps, with every unit and transform that they can run, and frames."""
+    rng = np.random.default_rng(5)
+    conv = Conv2d(rng.integers(-9, 9, (2, 1, 3, 3)), (1, 5, 5))
+    pool = Pool2d("average", 2, conv.out_shape, 1)
+    present = rng.random((pool.out_size, 4)) < 0.5
+    starts = np.concatenate(([0], np.cumsum(present.sum(axis=1))))
+    sparse = Sparse(starts, np.nonzero(present)[1], rng.integers(-9, 9, int(present.sum())), 4)
+    dense = Dense(rng.integers(-9, 9, (3, 4)))
+    layers = [
+        Layer("in", (1, 5, 5), Delta(0, 6, 6)),
+        Layer("relay", (4,), Relay()),
+        Layer("conv", conv.out_shape, SigmaDelta(2, np.array([3]), "default", False, 0, 0)),
+        Layer("pool", pool.out_shape, SigmaDelta(3, np.array([9]), "corrected", True, 0, 1)),
+        Layer("sparse", (4,), CubaLif(4096, 0, 9, activation_shift=1)),
+        Layer("dense", (3,), Sigma()),
+    ]
+    connections = [
+        Connection(("in",), "conv", conv),
+        Connection(("conv",), "pool", pool),
+        Connection(("pool",), "sparse", sparse),
+        Connection(("sparse",), "dense", dense),
+        Connection(("relay",), "dense", dense),
+    ]
+    frames = {"in": rng.integers(-20, 20, (3, 25)), "relay": rng.integers(-3, 3, (3, 4))}
+    return Network(layers, connections, "dataflow"), frames
+
+
+def dataflow_chips() -> tuple[Chip, Chip]:
+    """Return Loihi 2 without timesteps, and so with two virtual channels."""
+    plain, channels = load_chip("loihi2").to_dict(), exercise_chips()[0].to_dict()
+    for chip in (plain, channels):
+        chip["sync"] = {"kind": "none"}
+    return Chip.from_dict(plain), Chip.from_dict(channels)
+
+
 def run_exercise(timesteps: int = 9) -> RunCounts:
-    """Compile every kernel that is not cached yet, by running the network above on Loihi 2 and its variants."""
+    """Compile every kernel that is not cached yet, by running the networks above on Loihi 2 and its variants."""
+    network, frames = dataflow_network()
+    for chip in dataflow_chips():
+        run_program(compile_network(network, chip), frames, 3, threads=1)
     network, frames = exercise_network()
     for chip in exercise_chips():
         run_program(compile_network(network, chip), frames, timesteps, threads=1)

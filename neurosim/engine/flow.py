@@ -13,23 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler import Program
-from neurosim.engine import flow_after_kernels, flow_kernels, packet_kernels, row_kernels
+from neurosim.engine import flow_after_kernels, flow_kernels, flow_unit_kernels, packet_kernels, row_kernels
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, CoreCount, LayerCount
 from neurosim.engine.critical import Resource, check_path
 from neurosim.engine.flow_checks import check_products, check_units
+from neurosim.engine.flow_spans import audit_work, flow_spans
 from neurosim.engine.function import FunctionRun, StepActivity
 from neurosim.engine.lists import synapse_lists
 from neurosim.engine.mesh import FlowTimes, PacketLoad
 from neurosim.engine.timing import StepTiming, TimeRun, check_links
 from neurosim.engine.trace import DataflowStages, PacketTrace
 from neurosim.errors import AuditError, DeadlockError, InputError
-from neurosim.network import Sigma, SigmaDelta
+from neurosim.network import CubaLif, Sigma, SigmaDelta
 
 IntArray = NDArray[np.int64]
 kernels: Any = flow_kernels
 after: Any = flow_after_kernels
+kinds: Any = flow_unit_kernels
 
-STATES = ("sigma", "held", "error")
+STATES = ("sigma", "held", "error", "voltage", "rest")
+"""States that updates at arrivals change, in the order in which the kernel takes them."""
 
 FIRST_ROOM = 1 << 10
 MOST_ROOM = 1 << 24
@@ -111,7 +114,9 @@ class FlowRun(TimeRun):
         self.units = self._units()
         self.state = {name: np.zeros(network.size, dtype=np.int64) for name in STATES}
         self.bias = np.zeros(network.size, dtype=np.int64)
-        for layer, low, high in self._layers():
+        for (layer, low, high), divisor in zip(self._layers(), lists.divisor.tolist(), strict=True):
+            if divisor > 1:
+                layer.state["rest"] = np.zeros(high - low, dtype=np.int64)
             if layer.bias.size:
                 self.bias[low:high] = layer.bias
         self.room = FIRST_ROOM
@@ -124,18 +129,22 @@ class FlowRun(TimeRun):
         return list(pairwise(self.program.network.offsets.tolist()))
 
     def _units(self) -> IntArray:
-        k, ticks = kernels, self.ticks
+        k, ticks = kinds, self.ticks
         units = np.zeros((len(self.program.network.layers), k.UNIT), dtype=np.int64)
         for row, layer, words in zip(units, self.program.network.layers, self.layer_state_words, strict=True):
             unit = layer.unit
-            row[k.SIGMA_ONLY] = isinstance(unit, Sigma)
-            if isinstance(unit, SigmaDelta):
+            if isinstance(unit, Sigma):
+                row[k.KIND] = k.ADDS
+            elif isinstance(unit, CubaLif):
+                row[[k.KIND, k.THRESHOLD, k.SHIFT]] = k.FIRES, unit.threshold, unit.activation_shift
+            elif isinstance(unit, SigmaDelta):
                 row[[k.THRESHOLD, k.SHIFT]] = unit.threshold, unit.message_shift
                 row[[k.CORRECTED, k.CUM_ERROR]] = unit.rounding == "corrected", unit.cum_error
             if words:
                 row[[k.ACTIVE, k.INACTIVE, k.SEND]] = ticks["active"], ticks["inactive"], ticks["send"]
             row[k.STATE] = bool(words)
         units[:, k.LENGTH] = self.layer_flits
+        units[:, k.DIVISOR] = self.lists.divisor
         return units
 
     def _swept(self) -> tuple[IntArray, NDArray[np.bool_], NDArray[np.bool_]]:
@@ -179,12 +188,12 @@ class FlowRun(TimeRun):
                 most = max(frame.used, len(frame.says), FIRST_ROOM // 2)
                 self.room = min(2 << most.bit_length(), MOST_ROOM)
                 for layer, low, high in self._layers():
-                    for name, values in layer.state.items():
-                        values[:] = self.state[name][low:high]
+                    for name in layer.state.keys() & self.state.keys():
+                        layer.state[name][:] = self.state[name][low:high]
                 return frame
             if room >= MOST_ROOM:
                 raise InputError(
-                    f"timestep {self.function.timestep}: more than {room} messages, and {program.network.name} is not "
+                    f"frame {self.function.timestep}: more than {room} messages, and {program.network.name} is not "
                     "at rest; a loop may keep itself going for ever without timesteps; raise thresholds, scale the "
                     "loop's weights down, or choose a chip with timesteps"
                 )
@@ -257,8 +266,8 @@ class FlowRun(TimeRun):
         messages = np.zeros(program.cores, dtype=np.int64)
         np.add.at(messages, self.neuron_core, flow.sent)
         mine = self.units[program.core_layer]
-        core_counts[:, c.SWEEP_PS] = active * mine[:, kernels.ACTIVE] + inactive * mine[:, kernels.INACTIVE]
-        core_counts[:, c.SWEEP_PS] += messages * mine[:, kernels.SEND]
+        core_counts[:, c.SWEEP_PS] = active * mine[:, kinds.ACTIVE] + inactive * mine[:, kinds.INACTIVE]
+        core_counts[:, c.SWEEP_PS] += messages * mine[:, kinds.SEND]
         core_counts[:, c.SWEEP_PS] += core_counts[:, c.PACKETS_OUT] * self.ticks["axon_out"]
 
     def _check(self, frame: _Frame, counts: IntArray, core_counts: IntArray) -> None:
@@ -270,7 +279,7 @@ class FlowRun(TimeRun):
             cores = np.unique(times.copies[waiting, row_kernels.TO_CORE]).tolist()
             full = f"; cores {', '.join(map(str, cores))} cannot send and so take no messages" if cores else ""
             raise DeadlockError(
-                f"timestep {t}: {frame.used - times.delivered} of {frame.used} packets cannot move; in a circle wait "
+                f"frame {t}: {frame.used - times.delivered} of {frame.used} packets cannot move; in a circle wait "
                 f"{times.waiting}{full}; larger queues of cores (core.axon_in.queue, core.axon_out.queue) or buffers "
                 "(network.buffer) break it"
             )
@@ -280,7 +289,7 @@ class FlowRun(TimeRun):
         if wrong.size:
             core = int(wrong[0])
             raise AuditError(
-                f"timestep {t}, core {core}: {synops[core]} synops were done, its messages ask for "
+                f"frame {t}, core {core}: {synops[core]} synops were done, its messages ask for "
                 f"{core_counts[core, CoreCount.SYNOPS_CHARGED]}"
             )
 
@@ -325,6 +334,7 @@ class FlowRun(TimeRun):
 
     def _timing(self, frame: _Frame, trace: PacketTrace, counts: IntArray, core_counts: IntArray) -> StepTiming:
         self._complete_core_counts(core_counts, frame.times.cores)
+        audit_work(flow_spans(trace, self.ends), trace, core_counts)
         stages = trace.dataflow
         assert stages is not None
         np.add.at(core_counts[:, CoreCount.INJECTION_QUEUE_PS], trace.source, trace.left_ps - stages.ready_ps)

@@ -9,7 +9,7 @@ import numpy as np
 from neurosim.engine import packet_kernels
 from neurosim.engine.function import StepActivity
 from neurosim.errors import InputError, join_errors
-from neurosim.network import Network, Sigma, SigmaDelta
+from neurosim.network import CubaLif, Network, Sigma, SigmaDelta
 
 
 def check_units(network: Network, chip: str) -> None:
@@ -31,10 +31,13 @@ def _layers(network: Network) -> Iterator[str]:
     for layer in network.layers:
         unit, name = layer.unit, layer.name
         if isinstance(unit, SigmaDelta):
-            if unit.cum_error and unit.threshold > 0:
+            continue
+        if isinstance(unit, CubaLif):
+            wrong = [*_moves_by_itself(unit)]
+            if wrong:
                 yield (
-                    f"layer {name} adds up its error timestep by timestep (cum_error); set cum_error to false, or "
-                    "choose a chip with timesteps"
+                    f"layer {name} of cuba_lif units changes with timesteps: {'; '.join(wrong)}; without timesteps it "
+                    "integrates and fires and no more, or choose a chip with timesteps"
                 )
         elif isinstance(unit, Sigma):
             if name in feeding:
@@ -45,27 +48,30 @@ def _layers(network: Network) -> Iterator[str]:
         elif name in fed:
             yield (
                 f"layer {name} of {unit.kind} units takes the sum of a timestep's messages for its input; use "
-                "sigma_delta or sigma units, or choose a chip with timesteps"
+                "sigma_delta, sigma or cuba_lif units, or choose a chip with timesteps"
             )
-        elif unit.kind not in ("relay", "delta"):
-            yield (
-                f"layer {name} of {unit.kind} units changes from timestep to timestep; use relay or delta units, or "
-                "choose a chip with timesteps"
-            )
+
+
+def _moves_by_itself(unit: CubaLif) -> Iterator[str]:
+    """Yield what makes a unit change though nothing arrives."""
+    if unit.current_decay != 4096:
+        yield f"its current outlasts an arrival (current_decay {unit.current_decay}; set 4096)"
+    if unit.voltage_decay:
+        yield f"its voltage leaks (voltage_decay {unit.voltage_decay}; set 0)"
+    if unit.bias.any():
+        yield "its bias is added in every timestep (set 0)"
+    if unit.reset_interval:
+        yield f"it is reset every {unit.reset_interval} timesteps (set reset_interval 0)"
+    if unit.threshold < 0:
+        yield f"it spikes though nothing arrives (threshold {unit.threshold}; set 0 or more)"
 
 
 def _connections(network: Network) -> Iterator[str]:
     for connection in network.connections:
         if connection.longest_delay:
             yield (
-                f"{connection.label} has delays of up to {connection.longest_delay} timesteps; take them away, or "
-                "choose a chip with timesteps"
-            )
-        divisor = connection.transform.divisor
-        if divisor > 1:
-            yield (
-                f"{connection.label} divides the sum of a timestep by {divisor} and rounds it, which would round every "
-                "message by itself; pool by sums and put the factor into the next weights"
+                f"{connection.label} has delays of up to {connection.longest_delay} timesteps, and nothing counts "
+                "them; take them away, or choose a chip with timesteps"
             )
 
 
@@ -88,7 +94,7 @@ def check_products(network: Network, activity: StepActivity) -> None:
         widest = sent * max(abs(int(weights.max())), abs(int(weights.min())))
         if widest >= 1 << (connection.accumulator_bits - 1):
             raise InputError(
-                f"timestep {activity.timestep}, {connection.label}: messages of up to {sent} times its weights come to "
+                f"frame {activity.timestep}, {connection.label}: messages of up to {sent} times its weights come to "
                 f"{widest}; its accumulators hold {connection.accumulator_bits} bits and would wrap; scale the network "
                 "down"
             )

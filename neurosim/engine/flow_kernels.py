@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
-from neurosim.engine.function_kernels import sigma_delta_step
+from neurosim.engine.flow_unit_kernels import ACTIVE, INACTIVE, LENGTH, SEND, STATE, UNIT, touch_unit
 from neurosim.engine.row_kernels import (
     ARRIVED,
     COPIES,
@@ -68,10 +68,6 @@ TASK = 9
 UPDATES_ACTIVE, UPDATES_INACTIVE, SYNOPS = 0, 1, 2
 DONE = 3
 
-# A layer's unit; times in ticks, all 0 for one without state.
-SIGMA_ONLY, THRESHOLD, SHIFT, CORRECTED, CUM_ERROR, ACTIVE, INACTIVE, SEND, LENGTH, STATE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
-UNIT = 10
-
 # What a message of a neuron finds at a core: ticks of its synapse memory and of its accumulators, where its list of
 # synapses begins. One row more says where the last list ends.
 PAIR_CORE, PAIR_READ, PAIR_ADD, PAIR_LIST = 0, 1, 2, 3
@@ -96,7 +92,7 @@ class Flow(NamedTuple):
     Attributes
     ----------
     units
-        int64 (L * UNIT,): see the columns.
+        int64 (L * UNIT,): see `flow_unit_kernels`.
     core_layer, core_start, neuron_order
         As in `Program`.
     payload
@@ -105,8 +101,10 @@ class Flow(NamedTuple):
         bool (n,): neurons that the sweeps visit.
     active
         bool (n,): those of them whose state changed or that sent; filled for updates at arrivals.
-    sigma, held, error, bias
-        int64 (n,): state of the units, changed; biases, shifted.
+    sigma, held, error, voltage, rest
+        int64 (n,): state of the units, and what divided sums left over; changed.
+    bias
+        int64 (n,): biases, shifted.
     pair_first
         int64 (n + 1,): where each neuron's pairs begin, one for each core with synapses for it, ascending.
     pairs
@@ -136,6 +134,8 @@ class Flow(NamedTuple):
     sigma: Any
     held: Any
     error: Any
+    voltage: Any
+    rest: Any
     bias: Any
     pair_first: Any
     pairs: Any
@@ -255,12 +255,9 @@ def begin_sweep(core, cores, tasks, packets, copies, counters, flow):
 @nb.njit(cache=True, nogil=True)
 def take_message(core, message, cores, tasks, packets, copies, flow):
     """Work a message in: update the units that it touches, in their order, and make their packets."""
-    units, sigma, held, error, bias = flow.units, flow.sigma, flow.held, flow.error, flow.bias
     pairs, targets, weights, totals = flow.pairs, flow.targets, flow.weights, flow.totals
-    active, says, done = flow.active, flow.says, flow.done
+    units, active, says, done = flow.units, flow.active, flow.says, flow.done
     task, unit = core * TASK, flow.core_layer[core] * UNIT
-    sigma_only, threshold, shift = units[unit + SIGMA_ONLY], units[unit + THRESHOLD], units[unit + SHIFT]
-    corrected, cum_error = units[unit + CORRECTED] != 0, units[unit + CUM_ERROR] != 0
     pair = copies[message * COPIES + MESSAGE_PAIR] * PAIR
     value = copies[message * COPIES + VALUE]
     first = totals[SAID]
@@ -270,18 +267,11 @@ def take_message(core, message, cores, tasks, packets, copies, flow):
     done[core * DONE + SYNOPS] += last - k
     while k < last:
         i = np.int64(targets[k])
-        activation = np.int64(0)
+        total = np.int64(0)
         while k < last and targets[k] == i:
-            activation += weights[k] * value
+            total += weights[k] * value
             k += 1
-        if sigma_only != 0:
-            sigma[i] += activation
-            word = sigma[i]
-            moved = activation != 0 or word != 0
-        else:
-            sigma[i], held[i], error[i], word, moved = sigma_delta_step(
-                activation, sigma[i], held[i], error[i], bias[i], threshold, shift, corrected, cum_error
-            )
+        word, moved = touch_unit(i, total, unit, flow)
         updates += 1
         if moved:
             active[i] = True

@@ -113,9 +113,11 @@ def sigma_delta_step(activation, sigma, held, error, bias, threshold, message_sh
     before = held
     kept = held + (message << message_shift) if corrected else y
     held = kept if fires else before
-    moved = moved | (held != before) | (cum_error & (change != 0))
+    moved = moved | (held != before)
     if cum_error:
-        error = np.int64(0) if fires else measure
+        kept = np.int64(0) if fires else measure
+        moved = moved | (kept != error)
+        error = kept
     return sigma, held, error, message, moved
 
 

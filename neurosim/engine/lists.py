@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from neurosim.compiler.axons import source_neurons
 from neurosim.compiler.visits import charged_synapses
 from neurosim.engine import list_kernels
 from neurosim.errors import InputError
-from neurosim.network import Connection, Conv2d, Sparse
+from neurosim.network import Connection, Conv2d, Network, Sparse
 
 IntArray = NDArray[np.int64]
 
@@ -38,7 +39,10 @@ class SynapseLists:
         int64 (P + 1,): where each pair's list begins.
     targets, weights
         int32 (S,): network-wide numbers, ascending in each list, and weights. Every synapse that is charged is in
-        it, a stored zero too where the chip charges those.
+        it, a stored zero too where the chip charges those. Weights of layers with averages are scaled, see `divisor`.
+    divisor
+        int64 (layers,): what sums of the lists are divided by, the least common multiple of the divisors of a layer's
+        connections, 1 where there is no average. The weights of each connection are scaled by it over its own.
     """
 
     row_pair: IntArray
@@ -47,6 +51,30 @@ class SynapseLists:
     first: IntArray
     targets: NDArray[np.int32]
     weights: NDArray[np.int32]
+    divisor: IntArray
+
+
+def common_divisors(network: Network) -> IntArray:
+    """Return the least common multiple of the divisors of each layer's connections, int64 (layers,).
+
+    Raises
+    ------
+    InputError
+        Weights scaled by it take more than 32 bits.
+    """
+    found = [1] * len(network.layers)
+    for connection in network.connections:
+        layer = network.index[connection.target]
+        found[layer] = math.lcm(found[layer], connection.transform.divisor)
+    for connection in network.connections:
+        divisor, weights = found[network.index[connection.target]], connection.transform.weights
+        scale = divisor // connection.transform.divisor
+        if scale > 1 and weights.size and scale * max(abs(int(weights.max())), abs(int(weights.min()))) >= 1 << 31:
+            raise InputError(
+                f"{connection.label}: layer {connection.target} gets averages whose common divisor is {divisor}, and "
+                "these weights times it take more than 32 bits; scale them down, or average in a layer before it"
+            )
+    return np.array(found, dtype=np.int64)
 
 
 def synapse_lists(program: Program) -> SynapseLists:
@@ -55,7 +83,8 @@ def synapse_lists(program: Program) -> SynapseLists:
     Raises
     ------
     InputError
-        They take too much memory, or the axon table charges others than the network has.
+        They take too much memory, averages have no common divisor of a usable size, or the axon table charges others
+        than the network has.
     """
     network, chip = program.network, program.chip
     need_bytes = SYNAPSE_BYTES * int(program.axon_charged.sum(dtype=np.int64))
@@ -74,7 +103,7 @@ def synapse_lists(program: Program) -> SynapseLists:
     np.add.at(sizes, row_pair, program.axon_charged)
     first = np.concatenate(([0], np.cumsum(sizes)))
     targets, weights = np.empty((2, int(first[-1])), dtype=np.int32)
-    lists = SynapseLists(row_pair, pair_first, core[begins], first, targets, weights)
+    lists = SynapseLists(row_pair, pair_first, core[begins], first, targets, weights, common_divisors(network))
     neuron_core = np.empty(network.size, dtype=np.int64)
     neuron_core[program.neuron_order] = np.repeat(np.arange(program.cores), np.diff(program.core_start))
     used = np.zeros_like(sizes)
@@ -104,7 +133,8 @@ def _place(
         source_neurons(network, connection), first, lists.pair_first, lists.pair_core, neuron_core, lists.first, used,
         lists.targets, lists.weights,
     )  # fmt: skip
-    values = transform.weights
+    scale = int(lists.divisor[network.index[connection.target]]) // transform.divisor
+    values = transform.weights if scale == 1 else (transform.weights * np.int64(scale)).astype(np.int32)
     if isinstance(transform, Conv2d):
         _, height, width = transform.out_shape
         shape = (transform.groups, transform.taps(0), transform.taps(1), height, width)

@@ -343,12 +343,7 @@ def run_program(
     if threads < 1:
         raise InputError(f"threads is {threads}; it must be 1 or more")
     if trace is not None:
-        trace.check(timesteps, program.cores)
-        if not program.has_timesteps:
-            raise InputError(
-                f"{program.chip.name} has no timesteps (sync.kind none), and no timeline shows such runs yet; run "
-                "without one"
-            )
+        trace.check(timesteps, program.cores, program.step_name)
     need_bytes = (
         8 * timesteps * (len(program.network.layers) * LAYER_COUNTS + sum(o.size for o in program.network.outputs))
     )

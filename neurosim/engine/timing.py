@@ -255,7 +255,7 @@ class TimeRun:
             worst = low if -low > high else high
             carried = f"{payload} bits, signed" if payload and layer.unit.graded else "spikes without a value"
             raise MessageWidthError(
-                f"layer {layer.name}, timestep {activity.timestep}: a message of {worst} needs "
+                f"layer {layer.name}, {self.program.step_name} {activity.timestep}: a message of {worst} needs "
                 f"{1 + max(max(high, 0).bit_length(), max(-low - 1, 0).bit_length())} bits; this layer's messages on "
                 f"{self.program.chip.name} carry {carried} (network.payload); scale the network down, choose a chip "
                 "with a wider payload, or set network.payload"

@@ -243,8 +243,8 @@ class TraceWindow:
     cores: tuple[int, ...] | None = None
     events: int = 200_000
 
-    def check(self, timesteps: int, cores: int) -> None:
-        """Check that the window lies in a run of `timesteps` on `cores` cores.
+    def check(self, timesteps: int, cores: int, step: str = "timestep") -> None:
+        """Check that the window lies in a run of `timesteps` on `cores` cores; `step` is what the run calls them.
 
         Raises
         ------
@@ -256,9 +256,9 @@ class TraceWindow:
         last = timesteps if self.last is None else self.last
         if first < 1 or max(first, last) > timesteps:
             asked = f"{first} to {last}" if first <= last else f"from {first}"
-            errors.append(f"timesteps {asked} are asked for; the run has timesteps 1 to {timesteps}")
+            errors.append(f"{step}s {asked} are asked for; the run has {step}s 1 to {timesteps}")
         elif first > last:
-            errors.append(f"timesteps {first} to {last} are none; give the smaller number first")
+            errors.append(f"{step}s {first} to {last} are none; give the smaller number first")
         wrong = [core for core in self.cores or () if not 0 <= core < cores]
         if wrong:
             names = ", ".join(str(core) for core in wrong[:8]) + (", ..." if len(wrong) > 8 else "")

@@ -44,6 +44,10 @@ MEANINGS = {
         "Inferences whose answer comes out within the run. The first meets a network at rest; those after it "
         "are the steady ones."
     ),
+    "step": (
+        "What the run's steps are: timestep; or frame, on a chip without timesteps: from its being fed until all is at "
+        "rest. What is said of timesteps then holds for frames, which follow one another and never overlap."
+    ),
     "startup": "Timesteps up to and with the one that completes the first inference's answer.",
     "interval": (
         "low and high take energy constants and static power at the ends of their ranges, times at their "
@@ -132,6 +136,7 @@ def summarise(
         "options": reader_options(result.network),
         "seed": int(result.program.seed),
         "settings": _settings(result.chip) if settings is None else dict(settings),
+        "step": result.program.step_name,
         "timesteps": int(result.timesteps),
         "steps_per_inference": int(window.steps_per_inference),
         "inferences": int(window.inferences),
@@ -349,7 +354,7 @@ def _shortage(result: Result) -> list[str]:
     k = window.steps_per_inference
     needed = k + window.startup_timesteps
     if result.timesteps < needed:
-        why = f"its answer needs {needed} timesteps, the run has {result.timesteps}"
+        why = f"its answer needs {needed} {result.program.step_name}s, the run has {result.timesteps}"
     else:
         why = f"it begins with frame {k + 1}, and {result.frames} were given"
     return [f"no energy, latency and throughput per inference: they are taken from the second inference on, and {why}"]

@@ -40,10 +40,10 @@ def print_report(summary: Summary, console: Console) -> None:
 
 def _header(summary: Summary, console: Console) -> None:
     console.print(Text.assemble((summary["model"], "bold"), " on ", (summary["chip"], "bold")))
-    each = f"{counted(summary['steps_per_inference'], 'timestep')} per inference"
+    each = f"{counted(summary['steps_per_inference'], summary['step'])} per inference"
     whole = counted(summary["inferences"], "inference")
     steady = f" ({summary['inferences_steady']:,} steady)" if summary["inferences"] else ""
-    console.print(f"{counted(summary['timesteps'], 'timestep')}, {each}, {whole} complete{steady}")
+    console.print(f"{counted(summary['timesteps'], summary['step'])}, {each}, {whole} complete{steady}")
     for key, value in summary["settings"].items():
         console.print(Text(f"set by the user: {key} = {value}"))
     for warning in summary["warnings"]:
@@ -74,16 +74,21 @@ def _headline(summary: Summary, console: Console) -> None:
     row("  static", engineering(energy["static"], "J"), static, False)
     latency, rate = summary["latency_per_inference_s"], summary["throughput_inferences_per_s"]
     in_time = ", if ticks were in time" if summary["incidents"]["late_timesteps"] else ""
+    name = summary["step"]
+    # Frames never overlap: each is fed when all is at rest.
+    full, steady = "with the pipeline full", "mean with the pipeline full"
+    if name == "frame":
+        full, steady = "one after the other", "mean after the start-up"
     if latency is not None:
-        row("latency", engineering(latency, "s"), f"from its first timestep until its answer is out{in_time}")
+        row("latency", engineering(latency, "s"), f"from its first {name} until its answer is out{in_time}")
     if rate is not None:
         shown = f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"
-        row("throughput", f"{shown} /s", f"inferences, with the pipeline full{in_time}")
+        row("throughput", f"{shown} /s", f"inferences, {full}{in_time}")
     step = summary["timestep_s"]
     if step["steady_mean"] is not None:
-        row("timestep", engineering(step["steady_mean"], "s"), "mean with the pipeline full", False)
+        row(name, engineering(step["steady_mean"], "s"), steady, False)
     row(
-        "" if step["steady_mean"] is not None else "timestep",
+        "" if step["steady_mean"] is not None else name,
         engineering(step["mean"], "s"),
         f"mean of all: {engineering(step['min'], 's')} to {engineering(step['max'], 's')}",
         False,
@@ -99,7 +104,7 @@ def _binding(summary: Summary, console: Console) -> None:
     if bound:
         (most, steps), *others = bound.most_common()
         rest = "".join(f", {name} in {number:,}" for name, number in others)
-        console.print(f"binding: {most} in {steps:,} of {counted(summary['timesteps'], 'timestep')}{rest}")
+        console.print(f"binding: {most} in {steps:,} of {counted(summary['timesteps'], summary['step'])}{rest}")
 
 
 def _layers(summary: Summary, console: Console) -> None:
@@ -126,7 +131,7 @@ def _layers(summary: Summary, console: Console) -> None:
         *([whole("copies", "copies")] if branched else []),
         whole("hops", "hops"),
     ]
-    print_columns(f"Layers over {counted(summary['timesteps'], 'timestep')}", columns, console)
+    print_columns(f"Layers over {counted(summary['timesteps'], summary['step'])}", columns, console)
     copies = f", {counted(network['copies'], 'copy', 'copies')} for cores" if branched else ""
     console.print(
         f"{counted(network['packets'], 'packet')} of {counted(network['flits'], 'flit')} in all{copies}; "
@@ -157,7 +162,7 @@ def _memories(summary: Summary, console: Console) -> None:
         ),
         Column(f"stage\nenergy/{unit}", energies),
     ]
-    print_columns(f"Memory traffic over {counted(summary['timesteps'], 'timestep')}", columns, console)
+    print_columns(f"Memory traffic over {counted(summary['timesteps'], summary['step'])}", columns, console)
     console.print("Stage energy: of the stage that uses the memory, its accesses included; not of the accesses alone.")
     if None in energies:
         console.print("-: no constant of its own; the energy of a synop includes it")

@@ -4,10 +4,10 @@ The format is that of "Trace Event Format" (Google, 2016): complete events (X), 
 (C) and names of tracks (M). Times are in microseconds with six decimals, so picoseconds are kept in the file;
 Perfetto itself shows whole nanoseconds.
 
-Tracks: process 1 holds timesteps, with the barrier inside, and the critical path; process 2 the utilisation
-of every link by timestep; every core has a process with a thread each for its sweep, the head of its
-injection queue, and the stages of `timeline_rows`. A packet on its way is an async event of its sender. Messages that
-are dropped or lost are instant events (i).
+Tracks: process 1 holds timesteps (frames, on a chip without timesteps), with the barrier inside, and the critical
+path; process 2 the utilisation of every link by timestep; every core has a process with a thread each for its sweep,
+the head of its injection queue, and the stages of `timeline_rows`. A packet on its way is an async event of its
+sender. Messages that are dropped or lost are instant events (i).
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ class _Timeline:
         assert counts.trace_window is not None
         self.counts, self.window = counts, counts.trace_window
         self.program: Program = counts.program
+        self.step = self.program.step_name
         self.limit = self.window.events
         self.events = 0
         self.capped = ""
@@ -134,8 +135,8 @@ class _Timeline:
             for event in events:
                 if self.events == self.limit:
                     self.capped = (
-                        f"The timeline holds {self.limit:,} events at most, so it lacks timesteps, paths or links, and "
-                        "all packets; allow more events, or choose fewer timesteps"
+                        f"The timeline holds {self.limit:,} events at most, so it lacks {self.step}s, paths or links, "
+                        f"and all packets; allow more events, or choose fewer {self.step}s"
                     )
                     return
                 self.events += 1
@@ -149,11 +150,11 @@ class _Timeline:
         for trace in self.counts.traces:
             start = self.start_ps[trace.timestep]
             bound = binding(path_totals(trace.path))
-            args = {"timestep": trace.timestep, "binding": None if bound is None else bound.label}
-            yield _span(f"timestep {trace.timestep}", "timestep", start, start + trace.duration_ps, STEPS, 1, args)
+            args = {self.step: trace.timestep, "binding": None if bound is None else bound.label}
+            yield _span(f"{self.step} {trace.timestep}", self.step, start, start + trace.duration_ps, STEPS, 1, args)
             end = start + trace.duration_ps
             if self.counts.barrier_ps:
-                yield _span("barrier", "timestep", end - self.counts.barrier_ps, end, STEPS, 1, {})
+                yield _span("barrier", self.step, end - self.counts.barrier_ps, end, STEPS, 1, {})
 
     def _paths(self) -> Iterator[Event]:
         for trace in self.counts.traces:
@@ -245,14 +246,18 @@ class _Timeline:
     def _cap(self, timestep: int, at_ps: int, whole: bool = False) -> None:
         self.capped = (
             f"The timeline holds {self.limit:,} events at most; its packets end "
-            + (f"before timestep {timestep}" if whole or not at_ps else f"{_us(at_ps):.3f} us into timestep {timestep}")
-            + "; allow more events, or choose fewer timesteps or cores"
+            + (
+                f"before {self.step} {timestep}"
+                if whole or not at_ps
+                else f"{_us(at_ps):.3f} us into {self.step} {timestep}"
+            )
+            + f"; allow more events, or choose fewer {self.step}s or cores"
         )
 
     def _names(self) -> Iterator[Event]:
         lanes = range(PATHS, PATHS + max(len(self.path_ends), 1))
         paths = {lane: "critical path" if lane == PATHS else "critical path of late work" for lane in lanes}
-        yield from _named(STEPS, "timesteps", {1: "timesteps"} | paths)
+        yield from _named(STEPS, f"{self.step}s", {1: f"{self.step}s"} | paths)
         yield from _named(LINKS, "links: utilisation", {})
         per_tile = self.program.chip.mesh.cores_per_tile.value
         for core in sorted(self.used):
@@ -266,7 +271,7 @@ class _Timeline:
         return {
             "model": self.program.network.name,
             "chip": self.program.chip.name,
-            "timesteps": [steps[0], steps[-1]] if steps else [],
+            f"{self.step}s": [steps[0], steps[-1]] if steps else [],
             "cores": None if self.window.cores is None else sorted(set(self.window.cores)),
             "events": self.events,
             "capped": self.capped or None,

@@ -3,7 +3,8 @@
 A row is an event: begin and end in ps since the timestep began, its kind, the core that it stands with, the packet,
 and the core at the other end, or -1. On pipelines a core's stages each have a thread. A processor has one CPU, and
 its work is shown from beginning to end, with what interrupted it: interrupts, the jobs (set-ups and rows) and the
-sweep have a thread each, and so have the transfers of rows.
+sweep have a thread each, and so have the transfers of rows. A core that updates at each arrival does one thing at a
+time: of all its threads but that of the injection queue one is at work.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from neurosim.compiler import Program
 from neurosim.engine import PacketTrace, StepTrace, processor_kernels
 from neurosim.engine.critical import receiving, sending
-from neurosim.engine.trace import CoreEnds
+from neurosim.engine.flow_spans import flow_spans
+from neurosim.engine.trace import CoreEnds, DataflowStages
 from neurosim.engine.trace_kernels import AXON_LEFT, BEGIN, FINISH, READ_LEFT, READ_START, TAKEN
 
 IntArray = NDArray[np.int64]
@@ -45,7 +47,7 @@ class EventKind:
 
 
 SWEEP, STALL, INJECT, NETWORK, AXON_IN, READ, ACCUMULATE, BLOCKED_AXON, BLOCKED_READ = range(9)
-INTERRUPT, SET_UP, ROW, MEMORY_WAIT, TRANSFER, LOST, DROPPED = range(9, 16)
+INTERRUPT, SET_UP, ROW, MEMORY_WAIT, TRANSFER, LOST, DROPPED, UPDATE = range(9, 17)
 
 KINDS = (
     EventKind("sweep", 1, "sender"),
@@ -64,9 +66,11 @@ KINDS = (
     EventKind("row transfer", 5, "receiver"),
     EventKind("message lost", 3, "receiver", "i"),
     EventKind("message dropped", 2, "network", "i"),
+    EventKind("update", 1, "receiver"),
 )
 
 THREADS = {1: "sweep", 2: "injection queue, head", 3: "axon in", 4: "synapse read", 5: "accumulate"}
+DATAFLOW_THREADS = THREADS | {1: "updates and messages"}
 PROCESSOR_THREADS = THREADS | {3: "interrupts", 4: "set-ups and rows", 5: "row transfers"}
 
 _IS_MOMENT = np.array([kind.phase == "i" for kind in KINDS])
@@ -86,6 +90,8 @@ class PacketRows:
     def __init__(self, program: Program, chosen: NDArray[np.bool_]) -> None:
         self.program, self.chosen = program, chosen
         self.threads = THREADS if program.chip.core.processor is None else PROCESSOR_THREADS
+        if not program.has_timesteps:
+            self.threads = DATAFLOW_THREADS
         stagger = program.chip.sync.stagger
         self.timers_ps = np.arange(program.cores) * (0 if stagger is None else int(stagger.value))
         # When each core has done the sweeps, and sent the packets, of the timesteps before; ps since this one began.
@@ -96,7 +102,9 @@ class PacketRows:
         """Return the rows of a timestep by time, int64 (E, 6)."""
         packets, ends = trace.packets, trace.ends
         assert packets is not None
-        if packets.stages is None:
+        if packets.dataflow is not None:
+            parts = [*self._arrived(packets, packets.dataflow, ends), self._flown(packets)]
+        elif packets.stages is None:
             parts = [*self._sent(packets, ends), self._flown(packets)]
             for core in np.flatnonzero(self.chosen).tolist():
                 parts.extend(self._received(packets, core, ends))
@@ -114,9 +122,9 @@ class PacketRows:
 
     def _sent(self, packets: PacketTrace, ends: CoreEnds) -> Iterator[IntArray]:
         ready = sending(packets, ends).ready_ps
-        core, number = packets.source, np.arange(packets.source.size)
+        core = packets.source
         mine = self.chosen[core]
-        first = packets.core_first[core] == number
+        first = packets.core_first[core] == np.arange(core.size)
         made = np.where(first, 0, np.roll(ready, 1)) + packets.work_ps
         stall = np.flatnonzero((ready > made) & mine)
         yield _rows(made[stall], ready[stall], STALL, core[stall], -1, -1)
@@ -127,9 +135,39 @@ class PacketRows:
         stops = np.concatenate((packets.sweep_end_ps[cores], made[stall]))
         by_begin, by_stop = np.lexsort((begins, owner)), np.lexsort((stops, owner))
         yield _rows(begins[by_begin], stops[by_stop], SWEEP, owner[by_begin], -1, -1)
+        yield self._injected(packets, ready, ends)
+
+    def _injected(self, packets: PacketTrace, ready: IntArray, ends: CoreEnds) -> IntArray:
+        """Return the time of each packet at the head of its core's queue."""
+        core, number = packets.source, np.arange(packets.source.size)
         free = packets.injected_ps + packets.flits * ends.inject_interval_ps
-        head = np.maximum(ready, np.where(first, 0, np.roll(free, 1)))
-        yield _rows(head, free, INJECT, core, number, -1)[mine]
+        head = np.maximum(ready, np.where(packets.core_first[core] == number, 0, np.roll(free, 1)))
+        return _rows(head, free, INJECT, core, number, -1)[self.chosen[core]]
+
+    def _arrived(self, packets: PacketTrace, stages: DataflowStages, ends: CoreEnds) -> Iterator[IntArray]:
+        """Yield the rows of cores that update at each arrival, but for packets on their way."""
+        spans, core = flow_spans(packets, ends), packets.source
+        sender = np.append(core, -1)  # of message -1, which is none, as well
+        stall = np.flatnonzero((stages.ready_ps > spans.made_ps) & self.chosen[core])
+        message = stages.cause[stall]
+        yield _rows(spans.made_ps[stall], stages.ready_ps[stall], STALL, core[stall], message, sender[message])
+        # A task works from its begin to its end but for its stalls: as many spans begin as end.
+        tasks = np.flatnonzero(self.chosen[spans.core])
+        owner = np.concatenate((tasks, spans.task[stall]))
+        begins = np.concatenate((spans.begin_ps[tasks], stages.ready_ps[stall]))
+        stops = np.concatenate((spans.end_ps[tasks], spans.made_ps[stall]))
+        by_begin, by_stop = np.lexsort((begins, owner)), np.lexsort((stops, owner))
+        owner = owner[by_begin]
+        message = np.maximum(owner - packets.cores, -1)
+        kind = np.where(message < 0, SWEEP, UPDATE)
+        yield _rows(begins[by_begin], stops[by_stop], kind, spans.core[owner], message, sender[message])
+        yield self._injected(packets, stages.ready_ps, ends)
+        mine = np.flatnonzero(self.chosen[packets.destination])
+        to, source, since = packets.destination[mine], core[mine], stages.taken_ps[mine]
+        times = ((AXON_IN, ends.axon_in_ps), (READ, packets.read_ps[mine]), (ACCUMULATE, packets.accumulate_ps[mine]))
+        for stage, length_ps in times:
+            yield _rows(since, since + length_ps, stage, to, mine, source)
+            since = since + length_ps
 
     def _flown(self, packets: PacketTrace) -> IntArray:
         source = packets.source[packets.packet]
@@ -187,7 +225,12 @@ class PacketRows:
 
 
 def _rows(
-    since: IntArray, until: IntArray, kind: int, core: IntArray | int, packet: IntArray | int, info: IntArray | int
+    since: IntArray,
+    until: IntArray,
+    kind: IntArray | int,
+    core: IntArray | int,
+    packet: IntArray | int,
+    info: IntArray | int,
 ) -> IntArray:
     rows = np.empty((since.size, 6), dtype=np.int64)
     for column, values in enumerate((since, until, kind, core, packet, info)):

@@ -13,7 +13,9 @@ import numpy as np
 from hwmodels import Chip, load_chip
 from neurosim.compiler import compile_network
 from neurosim.engine import run_program
-from neurosim.engine.exercise import exercise_chips, exercise_network, run_exercise
+from neurosim.engine.exercise import (
+    dataflow_chips, dataflow_network, exercise_chips, exercise_network, run_exercise,
+)
 
 digest = hashlib.sha256()
 
@@ -47,6 +49,10 @@ for kind, sweep, lanes in (("pipeline", "touched", number), ("crossbar", "all", 
         core["lanes"] = lanes
     program = compile_network(network, Chip.from_dict(plain))
     note(run_program(program, frames, 4, keep_activity=True, threads=1))
+# Without timesteps.
+network, frames = dataflow_network()
+for chip in dataflow_chips():
+    note(run_program(compile_network(network, chip), frames, 3, keep_activity=True, threads=1))
 print(numba.config.DISABLE_JIT, digest.hexdigest())
 """
 
@@ -71,6 +77,56 @@ def test_plain_python_gives_the_same_bytes() -> None:
     assert compiled[1] == plain[1]
 
 
+WARM = """
+import importlib
+import pkgutil
+
+import numba
+import numpy as np
+
+import neurosim.engine
+from hwmodels import Chip
+from neurosim.compiler import compile_network
+from neurosim.engine import run_program
+from neurosim.engine.exercise import dataflow_chips, run_exercise
+from neurosim.network import Connection, Delta, Dense, Layer, Network, Sigma, SigmaDelta
+
+
+def known():
+    found = {}
+    for module in pkgutil.iter_modules(neurosim.engine.__path__):
+        for name, kernel in vars(importlib.import_module(f"neurosim.engine.{module.name}")).items():
+            if isinstance(kernel, numba.core.registry.CPUDispatcher):
+                found[kernel.py_func.__module__, kernel.__name__] = len(kernel.signatures)
+    return found
+
+
+run_exercise()
+before = known()
+assert before["neurosim.engine.flow_after_kernels", "walk_flow"] == 1, before
+# Other sizes, units and chips than those of the exercise.
+rng = np.random.default_rng(0)
+layers = [Layer("a", (7,), Delta(0, 6, 6)), Layer("b", (5,), SigmaDelta(1)), Layer("c", (3,), Sigma())]
+dense = [Dense(rng.integers(-9, 9, shape)) for shape in ((5, 7), (3, 5))]
+network = Network(layers, [Connection((c.name,), d.name, w) for c, d, w in zip(layers, layers[1:], dense)], "other")
+for chip in dataflow_chips():
+    plain = chip.to_dict()
+    plain["core"]["neuron"]["sweep"] = "touched"
+    run_program(compile_network(network, Chip.from_dict(plain)), {"a": rng.integers(-9, 9, (2, 7))}, 2)
+new = {name: count for name, count in known().items() if count != before[name]}
+assert not new, new
+"""
+
+
+def test_after_the_exercise_a_dataflow_run_needs_no_kernel_more() -> None:
+    """Neither compiled nor read from the cache: what `neurosim warmup` runs has met every combination of types."""
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
+    done = subprocess.run(
+        [sys.executable, "-c", WARM], env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_exercise_goes_through_every_kernel() -> None:
     """After it, every kernel that is called from Python has been compiled: `neurosim warmup` leaves none out."""
     import numba
@@ -78,7 +134,9 @@ def test_the_exercise_goes_through_every_kernel() -> None:
     from neurosim.engine import (
         exercise,
         fast_kernels,
+        flow_after_kernels,
         function_kernels,
+        list_kernels,
         packet_kernels,
         plain_kernels,
         segment_kernels,
@@ -90,7 +148,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
     exercise.run_exercise()
     modules = (
         function_kernels, packet_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels, plain_kernels,
-        step_kernels,
+        step_kernels, flow_after_kernels, list_kernels,
     )  # fmt: skip
     for module in modules:
         for name, kernel in vars(module).items():

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from plain_router import CoreEnds, Lane, Observed, Router
 
 from neurosim.compiler import Program
 from neurosim.engine import MeshModel
-from neurosim.network import Delta, SigmaDelta, Unit
+from neurosim.network import CubaLif, Delta, Pool2d, SigmaDelta, Unit
 from neurosim.network.units import spread
 
 QUIET_TICKS = 400
@@ -61,6 +63,13 @@ class Work:
 
     left: int
     packet: tuple[int, int, int] | None = None  # neuron, value, destination
+    kind: str = "update"
+
+
+def window_area(transform: Any) -> int:
+    """What a sum is divided by: the area of an average's window."""
+    average = isinstance(transform, Pool2d) and transform.mode == "average"
+    return transform.kernel[0] * transform.kernel[1] if average else 1
 
 
 class Neuron:
@@ -70,12 +79,22 @@ class Neuron:
         if isinstance(unit, SigmaDelta):
             unit = replace(unit, bias=spread(unit.bias, shape)[place : place + 1])
         self.unit, self.state = unit, unit.initial_state(1)
+        self.total = Fraction(0)
+
+    def arrive(self, share: Fraction) -> tuple[int, bool]:
+        """Update by what a message brings; of averages the unit gets what they have grown by, in whole numbers."""
+        before, self.total = floor(self.total), self.total + share
+        return self.update(floor(self.total) - before)
 
     def update(self, activation: int, frame: int = 0, timestep: int = 1) -> tuple[int, bool]:
         """Return the message, 0 for none, and whether the update was active."""
         before = {name: int(values[0]) for name, values in self.state.items()}
         sent = self.unit.step(self.state, np.array([activation]), np.array([frame]), (1,), timestep)
         moved = any(int(values[0]) != before[name] for name, values in self.state.items())
+        if isinstance(self.unit, CubaLif):
+            # Its current lasts as long as the arrival; what it holds is its voltage.
+            self.state["current"][:] = 0
+            moved = int(self.state["voltage"][0]) != before["voltage"]
         if isinstance(self.unit, Delta):
             moved = (frame << self.unit.frame_shift) + activation != before["held"]
         return int(sent[0]), moved or int(sent[0]) != 0
@@ -90,6 +109,11 @@ class Machine:
         every: Listed = listed(network)
         self.stored = [Stored(network, every, part, chip, weight_bits) for part in program.slices]
         self.neurons = [Neuron(layer.unit, i, layer.shape) for layer in network.layers for i in range(layer.size)]
+        # What the sums of each layer's connections are divided by, in the order in which cores store their lists.
+        self.divisors = {
+            layer.name: [window_area(c.transform) for c in network.connections if c.target == layer.name]
+            for layer in network.layers
+        }
         self.fed = {connection.target for connection in network.connections}
         self.timestep = 0
         self.cores: list[FlowCore] = []
@@ -138,6 +162,7 @@ class FlowCore(CoreEnds):
         self.synops = 0
         self.updates = [0, 0]
         self.said: list[tuple[int, int]] = []
+        self.did: dict[int, str] = {}  # what it was at in each tick
         self._sweep(frames.get(self.layer.name))
 
     def _update_ticks(self, moved: bool) -> int:
@@ -170,19 +195,21 @@ class FlowCore(CoreEnds):
         """Begin to work a message in."""
         message = self.packets.messages[packet]
         chip, tick_ps = self.machine.program.chip, self.machine.tick_ps
-        self.works.append(Work(self.machine.ticks["axon_in"]))
-        sums: dict[int, int] = {}
-        for kept in self.stored.lists(message.neuron):
+        self.works.append(Work(self.machine.ticks["axon_in"], kind="axon in"))
+        sums: dict[int, Fraction] = {}
+        stored = zip(self.stored.kept, self.machine.divisors[self.layer.name], strict=True)
+        for kept, divisor in [(lists[message.neuron], d) for lists, d in stored if message.neuron in lists]:
             synop_ps = getattr(chip.core.encodings, kept.encoding).synop_time.value
             places = [self.stored.place[s.target] for s in kept.charged]
-            self.works.append(Work(read_ticks(kept.words, chip, tick_ps)))
-            self.works.append(Work(accumulate_ticks(places, synop_ps, chip, tick_ps)))
+            self.works.append(Work(read_ticks(kept.words, chip, tick_ps), kind="read"))
+            self.works.append(Work(accumulate_ticks(places, synop_ps, chip, tick_ps), kind="accumulate"))
             self.synops += len(kept.charged)
             for synapse in kept.charged:
-                sums[synapse.target] = sums.get(synapse.target, 0) + synapse.weight * message.value
+                share = Fraction(synapse.weight * message.value, divisor)
+                sums[synapse.target] = sums.get(synapse.target, Fraction(0)) + share
         says = []
         for place in sorted(sums):
-            said, moved = self.machine.neurons[self.first + place].update(sums[place])
+            said, moved = self.machine.neurons[self.first + place].arrive(sums[place])
             self.works.append(Work(self._update_ticks(moved)))
             if said:
                 says.append((self.first + place, said))
@@ -208,9 +235,11 @@ class FlowCore(CoreEnds):
             self.seen.moves["core"] += moved
         if self.works and self.works[0].left:
             self.works[0].left -= 1
+            self.did[now] = self.works[0].kind
             self.seen.moves["work"] += 1
         if self.waits_for_room:
             self.seen.stalled[self.number] += 1
+            self.did[now] = "stall"
             self.seen.happened["core stalls"] += 1
         self.seen.waited[self.number] += sum(flit.tail for flit in queue)
         self.seen.happened["message waits for its core"] += bool(queue)

@@ -12,6 +12,7 @@ from hwmodels import Chip
 from neurosim.network import (
     Connection,
     Conv2d,
+    CubaLif,
     Delta,
     Dense,
     Layer,
@@ -21,6 +22,7 @@ from neurosim.network import (
     Sigma,
     SigmaDelta,
     Transform,
+    Unit,
 )
 
 NONE = {"name": "flow", "sync.kind": "none", "sync.barrier": None}
@@ -77,35 +79,48 @@ def random_vector(rng: Random, size: int, out: int) -> Transform:
     return random_sparse(rng, size, out) if rng.random() < 0.4 else Dense(weights(rng, out, size))
 
 
-def random_image(rng: Random, shape: tuple[int, int, int]) -> Conv2d:
+def random_image(rng: Random, shape: tuple[int, int, int], averages: bool = False) -> Conv2d:
     channels, height, width = shape
     kernel = (rng.randint(1, min(height, 3)), rng.randint(1, min(width, 3)))
     stride, padding = (rng.randint(1, 2), rng.randint(1, 2)), (rng.randint(0, 1), rng.randint(0, 1))
     if rng.random() < 0.3:
         return Pool2d("sum", kernel, shape, stride, padding)
+    if averages and rng.random() < 0.4:
+        return Pool2d("average", kernel, shape, stride, padding)
     groups = rng.choice([g for g in (1, 2) if channels % g == 0])
     out = groups * rng.randint(1, 2)
     return Conv2d(weights(rng, out, channels // groups, *kernel), shape, stride, padding, 1, groups)
 
 
 def random_flow_network(
-    rng: Random, thresholds: bool = False, shift: int = 0, relays: bool = False, side: int = 4
+    rng: Random,
+    thresholds: bool = False,
+    shift: int = 0,
+    relays: bool = False,
+    side: int = 4,
+    averages: bool = False,
+    spikes: bool = False,
+    cum_error: bool = False,
 ) -> Network:
     """An image, what follows it, branches that join, an output that adds up, and one that sends changes.
 
-    Without `thresholds` every change is sent; with `shift` that many bits of it are not.
+    Without `thresholds` every change is sent; with `shift` that many bits of it are not. With `averages`, `spikes`
+    and `cum_error` some layers average, integrate and fire, or add up their errors.
     """
 
-    def unit() -> SigmaDelta:
+    def unit() -> Unit:
+        if spikes and rng.random() < 0.4:
+            return CubaLif(4096, 0, rng.randint(0, 60), activation_shift=rng.choice([0, 2]))
         threshold = rng.choice([0, 1, 5, 60]) if thresholds else rng.choice([0, 1])
         bias = np.array([rng.randint(-30, 30)])
         rounding = "corrected" if shift else rng.choice(["default", "corrected"])
-        return SigmaDelta(threshold, bias, rounding, False, 0, shift)
+        return SigmaDelta(threshold, bias, rounding, cum_error and rng.random() < 0.5, 0, shift)
 
     shape = (rng.randint(1, 2), rng.randint(1, side), rng.randint(1, side))
     size, vector, out = int(np.prod(shape)), rng.randint(1, 8), rng.randint(1, 4)
-    image = random_image(rng, shape)
-    again = random_image(rng, image.out_shape)
+    image = random_image(rng, shape, averages)
+    again = random_image(rng, image.out_shape, averages)
+    beside = random_image(rng, shape, averages)
     first = Relay() if relays and rng.random() < 0.3 else Delta((rng.choice([0, 3]) << 6) if thresholds else 0, 6, 6)
     layers = [
         Layer("in", shape, first),
@@ -118,6 +133,7 @@ def random_flow_network(
     ends: list[tuple[tuple[str, ...], str, Transform]] = [
         (("in",), "image", image),
         (("in",), "image", random_vector(rng, size, image.out_size)),
+        *([(("in",), "image", beside)] if averages and beside.out_shape == image.out_shape else []),
         (("image",), "again", again),
         (("image", "in"), "vector", random_vector(rng, image.out_size + size, vector)),
         (("again",), "vector", random_vector(rng, again.out_size, vector)),

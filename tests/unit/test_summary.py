@@ -21,7 +21,7 @@ from neurosim.network import Connection, Conv2d, Delta, Dense, Layer, Network, S
 from neurosim.report import CSV_FILES, summarise, write_summary, write_tables
 
 KEYS = {
-    "schema", "version", "model", "chip", "seed", "settings", "timesteps", "steps_per_inference",
+    "schema", "version", "model", "chip", "seed", "settings", "step", "timesteps", "steps_per_inference",
     "inferences", "inferences_steady", "startup_timesteps", "energy_per_inference_j", "energy_run_j",
     "latency_per_inference_s", "throughput_inferences_per_s", "timestep_s", "layers", "memories", "network",
     "model_sha256", "chip_sha256", "input", "options",
