@@ -161,8 +161,15 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
     )
 
 
-def _check_supported(chip: Chip) -> None:
+def _check_supported(chip: Chip, routed: bool) -> None:
     """Check that every rule of the chip is one that is timed.
+
+    Parameters
+    ----------
+    chip
+        Whose rules.
+    routed
+        Whether packets can be copied on their way, and given up.
 
     Raises
     ------
@@ -170,13 +177,10 @@ def _check_supported(chip: Chip) -> None:
         It is not.
     """
     core, found = chip.core, []
-    processors = core.kind == "processor"
     if "sweep" in (core.shared_port or ()) and core.phases != "strict":
         found.append('core.shared_port with a sweep that overlaps (core.phases "strict" keeps it apart)')
-    if chip.network.tables is not None and not processors:
-        found.append("network.tables with cores that are not processors")
-    if chip.network.blocked is not None and not processors:
-        found.append("network.blocked with cores that are not processors")
+    if not routed and (chip.network.tables is not None or chip.network.blocked is not None):
+        found.append("network.tables or network.blocked on cores that update at each arrival")
     if found:
         raise InputError(f"{chip.name}: {', '.join(found)}: not timed by this version; choose a chip without")
 
@@ -200,7 +204,11 @@ class TimeRun:
         Greatest common divisor of all delays of the chip, so that no time is rounded.
     barrier_ps
         Length of the barrier that ends every timestep.
+    routed
+        Whether packets can be copied on their way, and given up; `step_timer` chooses.
     """
+
+    routed = False
 
     def __init__(self, program: Program, fidelity: str = "cycle") -> None:
         if fidelity not in FIDELITIES:
@@ -209,7 +217,7 @@ class TimeRun:
             )
         self.program, self.fidelity = program, fidelity
         chip, network = program.chip, program.network
-        _check_supported(chip)
+        _check_supported(chip, self.routed)
         if (chip.core.lanes is None) != (program.axon_conflicts is None):
             raise InputError(
                 f"{network.name} was compiled for cores with other lanes than those of {chip.name} (core.lanes), so "
@@ -318,7 +326,7 @@ class TimeRun:
         core_counts = np.zeros((program.cores, CORE_COUNTS), dtype=np.int64)
         load = self._packets(activity, counts, core_counts)
         times = self.mesh.time(load) if self.fidelity == "cycle" else self.mesh.time_fast(load)
-        check_delivery(activity.timestep, load, times, counts, self.link_class)
+        events = self._outcome(activity.timestep, load, times, counts)
         self._complete_core_counts(core_counts, times.cores)
         self._count_synops(activity, counts)
         sweep = int(times.cores[:, row_kernels.CORE_SWEEP_END].max()) * tick
@@ -332,9 +340,14 @@ class TimeRun:
         path = critical_path(load, trace, sent, self.ends, self.flights, end, self.barrier_ps, rest)
         timing = StepTiming(
             end + self.barrier_ps + rest, sweep, network, synapse, counts, core_counts, times.link_flits, path,
-            self.no_events, times.dropped, self.no_losses,
+            events, times.dropped, self.no_losses,
         )  # fmt: skip
         return timing, trace
+
+    def _outcome(self, timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray) -> IntArray:
+        """Check what came of a timestep's packets; return its `StepCount`."""
+        check_delivery(timestep, load, times, counts, self.link_class)
+        return self.no_events
 
     def tick_wait_ps(self, end_ps: int) -> int:
         """Return how long a timestep whose work and barrier end at `end_ps` waits for the next tick."""

@@ -97,7 +97,7 @@ class PacketRows:
         packets, ends = trace.packets, trace.ends
         assert packets is not None
         if packets.stages is None:
-            parts = [*self._sent(packets, ends), self._flown(packets)]
+            parts = [*self._sent(packets, ends), self._flown(packets), self._dropped(packets)]
             for core in np.flatnonzero(self.chosen).tolist():
                 parts.extend(self._received(packets, core, ends))
         else:
@@ -180,10 +180,18 @@ class PacketRows:
         lost = np.flatnonzero(stages.lost & self.chosen[core])
         at = times[lost, p.TAKEN] + stages.packet_ps
         yield _rows(at, at, LOST, core[lost], packet[lost], source[lost])
-        # Where in the network a message was dropped is known only by the sums over the run; it left its core here.
+        yield self._dropped(packets)
+
+    def _dropped(self, packets: PacketTrace) -> IntArray:
+        """Return the rows of messages that were dropped.
+
+        Where in the network that was is known only by the sums over the run; a message left its core here.
+        """
+        packet, core = packets.packet, packets.destination
+        source = packets.source[packet]
         dropped = np.flatnonzero((packets.arrived_ps < 0) & (self.chosen[core] | self.chosen[source]))
         at = packets.injected_ps[packet[dropped]]
-        yield _rows(at, at, DROPPED, source[dropped], packet[dropped], core[dropped])
+        return _rows(at, at, DROPPED, source[dropped], packet[dropped], core[dropped])
 
 
 def _rows(
