@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,6 @@ from neurosim.errors import AuditError, DeadlockError, InputError
 
 IntArray = NDArray[np.int64]
 kernels: Any = branch_kernels
-
-
-def step_timer(program: Program, fidelity: str = "cycle") -> TimeRun:
-    """Return what times timesteps of cores with stages: `RoutedRun` where the network needs it, else `TimeRun`."""
-    network = program.chip.network
-    plain = network.tables is None and network.blocked is None
-    return TimeRun(program, fidelity) if plain else RoutedRun(program, fidelity)
 
 
 class RoutedRun(TimeRun):
@@ -85,39 +77,41 @@ class RoutedRun(TimeRun):
             ticks["axon_out"], flits, work, source, copy_first, copies, core_first, tail_work, counts, core_counts,
         )  # fmt: skip
         core, read, accumulate = np.ascontiguousarray(copies[:made].T)
+        merged = None
         if self.one_port:
-            read, accumulate = read + accumulate, np.zeros_like(accumulate)
+            read, accumulate, merged = read + accumulate, np.zeros_like(accumulate), accumulate
         many = Multicast(routes.trees, source[:packets], copy_first[: packets + 1], core, read, accumulate)
         nothing = np.zeros(packets, dtype=np.int64)
         return PacketLoad(
-            core_first, tail_work, nothing, flits[:packets], work[:packets], nothing, nothing, multicast=many
-        )
+            core_first, tail_work, nothing, flits[:packets], work[:packets], nothing, nothing, multicast=many,
+            merged=merged,
+        )  # fmt: skip
 
-    def _outcome(self, timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray) -> IntArray:
+    def _outcome(
+        self, timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray, core_counts: IntArray
+    ) -> IntArray:
         check_copies(timestep, load, times, counts, self.link_class)
         events = np.zeros(STEP_COUNTS, dtype=np.int64)
         events[StepCount.DROPPED] = load.copies - times.delivered
         events[StepCount.DETOURS] = int(times.detours.sum())
         events[StepCount.REINJECTED] = int(times.reinjected.sum())
+        # What was dropped took no time at its core.
+        gone, many = times.arrived < 0, load.multicast
+        core, read, accumulate = (
+            (load.destination, load.read, load.accumulate) if many is None else (many.core, many.read, many.accumulate)
+        )
+        if load.merged is not None:
+            read, accumulate = read - load.merged, load.merged
+        np.subtract.at(core_counts[:, CoreCount.SYNAPSE_READ_PS], core[gone], read[gone])
+        np.subtract.at(core_counts[:, CoreCount.ACCUMULATE_PS], core[gone], accumulate[gone])
         return events
 
     def step(self, activity: StepActivity) -> tuple[StepTiming, PacketTrace]:
         """Time one timestep; for the errors see `TimeRun.step`."""
         timing, trace = super().step(activity)
-        if not timing.events[StepCount.DROPPED]:
-            return timing, trace
-        # What was dropped took no time at its core.
-        here = trace.arrived_ps >= 0
-        core, counts = trace.destination[here], timing.core_counts.copy()
-        axon_in = np.full(core.size, self.ends.axon_in_ps)
-        for column, spent in (
-            (CoreCount.AXON_IN_PS, axon_in),
-            (CoreCount.SYNAPSE_READ_PS, trace.read_ps[here]),
-            (CoreCount.ACCUMULATE_PS, trace.accumulate_ps[here]),
-        ):
-            counts[:, column] = 0
-            np.add.at(counts[:, column], core, spent)
-        return replace(timing, core_counts=counts), trace
+        gone = np.bincount(trace.destination[trace.arrived_ps < 0], minlength=self.program.cores)
+        timing.core_counts[:, CoreCount.AXON_IN_PS] -= gone * self.ends.axon_in_ps
+        return timing, trace
 
 
 def check_copies(timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray, link_class: IntArray) -> None:

@@ -29,7 +29,7 @@ from neurosim.engine.critical import RESOURCES, path_totals
 from neurosim.engine.flow import FlowRun
 from neurosim.engine.function import FunctionRun, StepActivity
 from neurosim.engine.processors import ProcessorRun
-from neurosim.engine.routed import step_timer
+from neurosim.engine.timers import step_timer
 from neurosim.engine.timing import StepTiming, TimeRun
 from neurosim.engine.trace import PacketTrace, StepTrace, TraceKeeper, TraceWindow
 from neurosim.errors import AuditError, InputError

@@ -155,10 +155,19 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
         reinject_wait=ticks.get("reinject", 0),
         reinject_slots=0 if blocked is None or blocked.reinjection_queue is None else blocked.reinjection_queue.value,
         strict=chip.core.phases == "strict",
+        shared_stage=shared_stage(chip),
         processors=None
         if processor is None
         else Processors(ticks["packet"], ticks["set_up"], ticks["latency"], processor.buffer.value),
     )
+
+
+def shared_stage(chip: Chip) -> str:
+    """Return the stage of messages that takes turns with an overlapping sweep at one port; empty where none does."""
+    stages = chip.core.shared_port or ()
+    if "sweep" not in stages or chip.core.phases == "strict":
+        return ""
+    return "synapse_read" if "synapse_read" in stages else "accumulate"
 
 
 def _check_supported(chip: Chip, routed: bool) -> None:
@@ -176,13 +185,11 @@ def _check_supported(chip: Chip, routed: bool) -> None:
     InputError
         It is not.
     """
-    core, found = chip.core, []
-    if "sweep" in (core.shared_port or ()) and core.phases != "strict":
-        found.append('core.shared_port with a sweep that overlaps (core.phases "strict" keeps it apart)')
     if not routed and (chip.network.tables is not None or chip.network.blocked is not None):
-        found.append("network.tables or network.blocked on cores that update at each arrival")
-    if found:
-        raise InputError(f"{chip.name}: {', '.join(found)}: not timed by this version; choose a chip without")
+        raise InputError(
+            f"{chip.name}: network.tables or network.blocked on cores that update at each arrival: not timed by this "
+            "version; choose a chip without"
+        )
 
 
 class TimeRun:
@@ -292,7 +299,8 @@ class TimeRun:
             array[:packets] for array in (destination, flits, work, read, accumulate)
         )
         if self.one_port:
-            read, accumulate = read + accumulate, np.zeros_like(accumulate)
+            both, nothing = read + accumulate, np.zeros_like(accumulate)
+            return PacketLoad(core_first, tail_work, destination, flits, work, both, nothing, merged=accumulate)
         return PacketLoad(core_first, tail_work, destination, flits, work, read, accumulate)
 
     def _visits(self, activity: StepActivity) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
@@ -326,14 +334,14 @@ class TimeRun:
         core_counts = np.zeros((program.cores, CORE_COUNTS), dtype=np.int64)
         load = self._packets(activity, counts, core_counts)
         times = self.mesh.time(load) if self.fidelity == "cycle" else self.mesh.time_fast(load)
-        events = self._outcome(activity.timestep, load, times, counts)
+        events = self._outcome(activity.timestep, load, times, counts, core_counts)
         self._complete_core_counts(core_counts, times.cores)
         self._count_synops(activity, counts)
         sweep = int(times.cores[:, row_kernels.CORE_SWEEP_END].max()) * tick
         synapse = int(times.cores[:, row_kernels.CORE_FINISH].max()) * tick
         network = times.last * tick
         end = max(sweep, network, synapse)
-        trace = packet_trace(load, times, tick)
+        trace = self._packet_trace(load, times)
         sent = sending(trace, self.ends)
         core_counts[:, CoreCount.INJECTION_QUEUE_PS] = sent.queued_ps
         rest = self.tick_wait_ps(end + self.barrier_ps)
@@ -344,10 +352,15 @@ class TimeRun:
         )  # fmt: skip
         return timing, trace
 
-    def _outcome(self, timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray) -> IntArray:
+    def _outcome(
+        self, timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray, core_counts: IntArray
+    ) -> IntArray:
         """Check what came of a timestep's packets; return its `StepCount`."""
         check_delivery(timestep, load, times, counts, self.link_class)
         return self.no_events
+
+    def _packet_trace(self, load: PacketLoad, times: PacketTimes) -> PacketTrace:
+        return packet_trace(load, times, self.tick_ps)
 
     def tick_wait_ps(self, end_ps: int) -> int:
         """Return how long a timestep whose work and barrier end at `end_ps` waits for the next tick."""

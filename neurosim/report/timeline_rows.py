@@ -3,7 +3,8 @@
 A row is an event: begin and end in ps since the timestep began, its kind, the core that it stands with, the packet,
 and the core at the other end, or -1. On pipelines a core's stages each have a thread. A processor has one CPU, and
 its work is shown from beginning to end, with what interrupted it: interrupts, the jobs (set-ups and rows) and the
-sweep have a thread each, and so have the transfers of rows.
+sweep have a thread each, and so have the transfers of rows. Where sweep and messages share a port, waits for it lie
+within the spans of those that waited.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from neurosim.compiler import Program
 from neurosim.engine import PacketTrace, StepTrace, processor_kernels
 from neurosim.engine.critical import receiving, sending
+from neurosim.engine.sharing import message_waits, sweep_waits
 from neurosim.engine.trace import CoreEnds
 from neurosim.engine.trace_kernels import AXON_LEFT, BEGIN, FINISH, READ_LEFT, READ_START, TAKEN
 
@@ -46,6 +48,7 @@ class EventKind:
 
 SWEEP, STALL, INJECT, NETWORK, AXON_IN, READ, ACCUMULATE, BLOCKED_AXON, BLOCKED_READ = range(9)
 INTERRUPT, SET_UP, ROW, MEMORY_WAIT, TRANSFER, LOST, DROPPED = range(9, 16)
+SWEEP_WAITS, READ_WAITS, ACCUMULATE_WAITS = range(16, 19)
 
 KINDS = (
     EventKind("sweep", 1, "sender"),
@@ -64,6 +67,9 @@ KINDS = (
     EventKind("row transfer", 5, "receiver"),
     EventKind("message lost", 3, "receiver", "i"),
     EventKind("message dropped", 2, "network", "i"),
+    EventKind("port wait", 1, "sender"),
+    EventKind("port wait", 4, "receiver"),
+    EventKind("port wait", 5, "receiver"),
 )
 
 THREADS = {1: "sweep", 2: "injection queue, head", 3: "axon in", 4: "synapse read", 5: "accumulate"}
@@ -147,6 +153,19 @@ class PacketRows:
         yield _rows(times[:, READ_START], read, READ, core, packet, source)
         yield _rows(read, times[:, READ_LEFT], BLOCKED_READ, core, packet, source)
         yield _rows(times[:, BEGIN], times[:, FINISH], ACCUMULATE, core, packet, source)
+        if packets.sharing is not None:
+            yield from self._took_turns(packets, core)
+
+    def _took_turns(self, packets: PacketTrace, core: int) -> Iterator[IntArray]:
+        """Yield the rows of waits for a port that sweep and messages share."""
+        assert packets.sharing is not None
+        since, until, copy = message_waits(packets, core).T
+        kind = READ_WAITS if packets.sharing.stage == "synapse_read" else ACCUMULATE_WAITS
+        packet = packets.packet[copy]
+        yield _rows(since, until, kind, core, packet, packets.source[packet])
+        since, until, copy = sweep_waits(packets, core).T
+        packet = packets.packet[copy]
+        yield _rows(since, until, SWEEP_WAITS, core, packet, packets.source[packet])
 
     def _processed(self, packets: PacketTrace, ends: CoreEnds) -> Iterator[IntArray]:
         """Yield the rows of processors, but for packets on their way."""

@@ -14,15 +14,16 @@ from random_networks import WEIGHT_BITS
 
 from neurosim.compiler import Program
 from neurosim.engine import MeshModel, PacketLoad, StepActivity
-from neurosim.engine.mesh import Multicast
+from neurosim.engine.mesh import Multicast, SweepPieces
 from neurosim.network import Relay
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A message that a core sends after so many ticks of work: the work piece by piece, and ticks at each core."""
+class Message:
+    """A message that a core sends: ticks for each neuron visited before, of axon-out, and at each core's stages."""
 
     pieces: tuple[int, ...]
+    axon_out: int
     met: dict[int, tuple[int, int]]
 
 
@@ -47,7 +48,7 @@ class PlainSweeps:
         first = int(self.program.network.offsets[part.layer])
         return sorted({to for neuron in self.cores[core].place for to in self.met[first + neuron]})
 
-    def of(self, core: int, activity: StepActivity) -> tuple[list[Piece], tuple[int, ...]]:
+    def of(self, core: int, activity: StepActivity) -> tuple[list[Message], tuple[int, ...]]:
         """Packets of a core's sweep in one timestep, and the pieces of work after the last of them."""
         program, tables = self.program, self.program.chip.network.tables is not None
         part, chip = program.slices[core], program.chip
@@ -58,26 +59,24 @@ class PlainSweeps:
         def ticks(time: object) -> int:
             return int(time.value) // self.tick_ps  # type: ignore[attr-defined]
 
-        packets: list[Piece] = []
+        packets: list[Message] = []
         pieces: list[int] = []
         for neuron in self.cores[core].place:
             number = first + neuron
             if computes:
                 active = bool(activity.active[number])
                 neurons = chip.core.neuron
-                pieces.append(ticks(neurons.update_active_time if active else neurons.update_inactive_time))
+                visit = ticks(neurons.update_active_time if active else neurons.update_inactive_time)
+                pieces.append(visit + (ticks(neurons.send_time) if number in sent else 0))
             if number not in sent:
                 continue
-            if computes:
-                pieces.append(ticks(chip.core.neuron.send_time))
             met = self.met[number]
             if tables:
                 groups = [{to: met.get(to, (0, 0)) for to in shared}] if shared else []
             else:
                 groups = [{to: times} for to, times in sorted(met.items())]
             for group in groups:
-                pieces.append(ticks(chip.core.axon_out.time))
-                packets.append(Piece(tuple(pieces), group))
+                packets.append(Message(tuple(pieces), ticks(chip.core.axon_out.time), group))
                 pieces = []
         return packets, tuple(pieces)
 
@@ -94,7 +93,7 @@ class PlainSweeps:
             tail.append(sum(rest))
             for packet in packets:
                 flits.append(max(-(-bits // chip.network.flit.value), 1))
-                work.append(sum(packet.pieces))
+                work.append(sum(packet.pieces) + packet.axon_out)
                 copies += [(to, *(t if not one_port else (sum(t), 0))) for to, t in packet.met.items()]
                 copy_first.append(len(copies))
                 tree.append(core)
@@ -109,7 +108,14 @@ class PlainSweeps:
         many = None
         if chip.network.tables is not None:
             many = Multicast(trees, np.array(tree, dtype=np.int64), np.array(copy_first), cores, read, accumulate)
+        pieces = None
+        if model.shared_stage:
+            segments = [piece for packets, rest in sweeps for piece in (*(packet.pieces for packet in packets), rest)]
+            taken = [[ticks for ticks in segment if ticks] for segment in segments]
+            first = np.cumsum([0, *(len(segment) for segment in taken)])
+            ends = np.cumsum([0, *(ticks for segment in taken for ticks in segment)])
+            pieces = SweepPieces(first, ends, int(chip.core.axon_out.time.value) // self.tick_ps)
         return PacketLoad(
             core_first, np.array(tail), cores, np.array(flits, dtype=np.int64), np.array(work, dtype=np.int64), read,
-            accumulate, many,
+            accumulate, many, pieces=pieces,
         )  # fmt: skip

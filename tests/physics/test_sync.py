@@ -96,9 +96,6 @@ def test_reading_and_adding_by_one_port_take_turns() -> None:
     first = apart.synapse_ps[0] - 2 * add - read  # the first message is taken by the synapse read
     assert shared.synapse_ps[0] == max(first + read + add, first + axon_in) + read + add
     assert shared.path_ps.sum(axis=1).tolist() == shared.duration_ps.tolist()
-    refused = loihi2(shared_port=["sweep", "accumulate"])
-    with pytest.raises(neurosim.errors.InputError, match="shared_port with a sweep that overlaps"):
-        run_program(compile_network(network, refused), frames, 2)
 
 
 def test_one_message_on_processors_by_hand() -> None:
