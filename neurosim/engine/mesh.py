@@ -210,12 +210,15 @@ class Processors:
         Ticks from the end of a transfer to the row's being there.
     buffer
         Messages that wait for their row; more are lost.
+    shared_memory
+        Whether the cores of a tile share the memory that rows come from; otherwise each core has its own.
     """
 
     packet: int
     set_up: int
     memory_latency: int
     buffer: int
+    shared_memory: bool = True
 
 
 @dataclass(frozen=True)
@@ -350,7 +353,7 @@ class MeshModel:
     def _habits(self) -> IntArray | None:
         """What the kernel is told of processors."""
         cpu = self.processors
-        told = None if cpu is None else (cpu.packet, cpu.set_up, cpu.memory_latency, cpu.buffer)
+        told = None if cpu is None else (cpu.packet, cpu.set_up, cpu.memory_latency, cpu.buffer, cpu.shared_memory)
         return None if told is None else np.array(told, dtype=np.int64)
 
     @cached_property

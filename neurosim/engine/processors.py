@@ -72,7 +72,8 @@ class ProcessorRun(TimeRun):
         super().__init__(program, fidelity)
         ticks = self.ticks
         names = ("timer", "active", "inactive", "send", "axon_out", "row", "word")
-        self.times = np.array([ticks[name] for name in names], dtype=np.int64)
+        at_once = program.chip.core.memories.synapse.width
+        self.times = np.array([*(ticks[name] for name in names), at_once], dtype=np.int64)
         self.synop_ticks = np.array([ticks[f"synop_{kind}"] for kind in ("dense", "sparse", "conv")], dtype=np.int64)
         self.neuron_core = np.empty(program.network.size, dtype=np.int64)
         self.neuron_core[program.neuron_order] = np.repeat(np.arange(program.cores), np.diff(program.core_start))

@@ -164,8 +164,9 @@ def time_step(
     t_axon
         Ticks of axon-in for each message.
     habits
-        None where cores are not processors. Otherwise int64 (4,): ticks of an interrupt and of a set-up, and until
-        the last word of a row is there; messages that can wait for their row.
+        None where cores are not processors. Otherwise int64 (5,): ticks of an interrupt and of a set-up, and until
+        the last word of a row is there; messages that can wait for their row; whether the cores of a tile share the
+        memory that rows come from.
     flow
         None where a timestep's packets are known before it begins. Otherwise `flow_kernels.Flow`: cores that make
         packets as messages arrive. Then `core_first` is 0, and `packets` and `copies` have room for those to come.
@@ -226,7 +227,7 @@ def time_step(
     if habits is not None:
         cpus, queue_size = new_processors(cores, core_first, packets, copies, habits[BUFFER])
         queues = np.zeros(queue_size, dtype=np.int64)
-        memory_free = np.zeros(routers, dtype=np.int64)
+        memory_free = np.zeros(max(routers, core_count), dtype=np.int64)
         components += routers
         pipelines = 0
     if sharing is not None:

@@ -158,7 +158,13 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
         shared_stage=shared_stage(chip),
         processors=None
         if processor is None
-        else Processors(ticks["packet"], ticks["set_up"], ticks["latency"], processor.buffer.value),
+        else Processors(
+            ticks["packet"],
+            ticks["set_up"],
+            ticks["latency"],
+            processor.buffer.value,
+            chip.core.memories.synapse.shared == "tile",
+        ),
     )
 
 

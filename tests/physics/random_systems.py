@@ -219,4 +219,5 @@ def random_processor_system(rng: Random) -> tuple[MeshModel, PacketLoad]:
     )
     if rng.random() < 0.4:
         load = replace(load, multicast=random_trees(rng, model, load))
+    processors = replace(processors, shared_memory=rng.random() < 0.8)
     return replace(model, processors=processors, eject_slots=rng.choice([1, 3, 20])), load
