@@ -225,6 +225,12 @@ class Core(Model):
             for key in ("phases", "shared_port", "lanes"):
                 if getattr(self, key) is not None:
                     raise ValueError(f"{key} is for cores with stages of their own; a processor does one at a time")
+            for name in Memories.model_fields:
+                if name != "synapse" and getattr(self.memories, name).banks is not None:
+                    raise ValueError(
+                        f"memories.{name}.banks: the times of a processor hold all its accesses but those of the "
+                        "synapse memory; leave it out"
+                    )
         if self.kind == "crossbar":
             self._check_crossbar()
         if self.shared_port is not None and len(set(self.shared_port)) < 2:

@@ -44,7 +44,8 @@ class CoreCount(IntEnum):
     added up over the packets: over the length of the run they are the mean numbers in the queues (Little's law).
     A packet of several flits counts as if its tail left the injection queue right behind its head. For processors
     AXON_IN_PS is the time of interrupts, SYNAPSE_READ_PS that of transfers from the tile's memory, MEMORY_WAIT_PS
-    the time that they waited for it, ACCUMULATE_PS the work on rows.
+    the time that they waited for it, ACCUMULATE_PS the work on rows. Where messages share a port with the sweep
+    MEMORY_WAIT_PS is the time that they waited for that.
     """
 
     PACKETS_OUT = 0

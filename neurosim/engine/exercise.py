@@ -60,13 +60,17 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
 
 
 def exercise_chips() -> tuple[Chip, Chip]:
-    """Return Loihi 2 with two virtual channels, and with processors, timers and packets that give up, for exercise."""
+    """Return two variants of Loihi 2, for exercise.
+
+    One has two virtual channels and routing tables, the other processors, timers and packets that give up.
+    """
 
     def number(value: object) -> dict[str, object]:
         return {"value": value, "kind": "estimate", "source": "exercise", "note": "of no meaning"}
 
     channels, processors = (load_chip("loihi2").to_dict() for _ in range(2))
     channels["network"]["virtual_channels"] = number(2)
+    channels["network"]["tables"] = {"entries": number(1000), "default_routing": True}
     core = processors["core"]
     core["kind"] = "processor"
     names = ("packet_time", "row_setup_time", "row_time", "timer_time")

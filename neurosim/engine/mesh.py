@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler.topology import Topology
-from neurosim.engine import fast_kernels, flow_kernels, plain_kernels, processor_kernels, row_kernels, time_kernels
+from neurosim.engine import (
+    fast_kernels,
+    flow_kernels,
+    plain_kernels,
+    processor_kernels,
+    row_kernels,
+    sharing_kernels,
+    time_kernels,
+)
 from neurosim.errors import InputError
 
 IntArray = NDArray[np.int64]
@@ -52,6 +60,26 @@ class Multicast:
 
 
 @dataclass(frozen=True)
+class SweepPieces:
+    """The work of sweeps piece by piece (N packets, C cores, K pieces); see docs/decisions/0006-one-port.md.
+
+    Attributes
+    ----------
+    first
+        int64 (N + C + 1,): where the pieces of each packet begin, and, behind a core's packets, those of its work
+        after the last of them: packet p of core c has row p + c.
+    ends
+        int64 (K + 1,): ticks of all pieces up to each, added up; a piece is at least a tick long.
+    axon_out
+        Ticks between the last piece of work for a packet and its being made.
+    """
+
+    first: IntArray
+    ends: IntArray
+    axon_out: int
+
+
+@dataclass(frozen=True)
 class PacketLoad:
     """One timestep's packets, grouped by sending core in the order of sending (N packets, C cores).
 
@@ -72,6 +100,11 @@ class PacketLoad:
     release
         int64 (N,), for processors only: time before which the sweep does not begin to work for a packet. A
         packet of no flits is work without a packet, and ends each sweep in place of `tail_work`.
+    pieces
+        Where sweep and messages share a port: what `work` and `tail_work` consist of.
+    merged
+        Where synapse read and accumulate are one stage: the ticks of a message at its accumulators, which are part of
+        its `read`, or of its copies' where it is multicast.
     """
 
     core_first: IntArray
@@ -83,6 +116,8 @@ class PacketLoad:
     accumulate: IntArray
     multicast: Multicast | None = None
     release: IntArray | None = None
+    pieces: SweepPieces | None = None
+    merged: IntArray | None = None
 
     @property
     def copies(self) -> int:
@@ -114,9 +149,12 @@ class PacketTimes:
     lost
         Messages that found no place in a processor's buffer.
     ready
-        int64 (N,): the packet entered its queue, or its sweep ended; processors only, otherwise -1.
+        int64 (N,): the packet entered its queue, or its sweep ended; processors and shared ports only, otherwise -1.
+    made
+        int64 (N,): the sweep was done with the packet, which then waited for room; shared ports only.
     stages
-        int64 (M, STAGES) of each copy at its processor; see `processor_kernels`. Without rows otherwise.
+        int64 (M, STAGES) of each copy at its processor; see `processor_kernels`. Where sweep and messages share a port
+        int64 (M, TIMES); see `sharing_kernels`. Without rows otherwise.
     waiting
         The circle of inputs that wait for each other, or the chain up to what they wait for, in words;
         empty where everything moved.
@@ -136,6 +174,7 @@ class PacketTimes:
     reinjected: IntArray
     lost: int
     ready: IntArray
+    made: IntArray
     stages: IntArray
     waiting: str
     delivered: int
@@ -179,12 +218,15 @@ class Processors:
         Ticks from the end of a transfer to the row's being there.
     buffer
         Messages that wait for their row; more are lost.
+    shared_memory
+        Whether the cores of a tile share the memory that rows come from; otherwise each core has its own.
     """
 
     packet: int
     set_up: int
     memory_latency: int
     buffer: int
+    shared_memory: bool = True
 
 
 @dataclass(frozen=True)
@@ -235,6 +277,9 @@ class MeshModel:
     processors
         What the CPUs of processor cores do; None for cores whose stages are servers of their own. Then `read` of
         a packet is the time that it holds the tile's memory, `accumulate` the work on its row.
+    shared_stage
+        Stage of messages, ``synapse_read`` or ``accumulate``, that takes turns with the sweep at one port; empty where
+        the sweep has its own.
     wheel_slots
         Slots of the timing wheel.
     """
@@ -261,6 +306,7 @@ class MeshModel:
     reinject_slots: int = 0
     strict: bool = False
     processors: Processors | None = None
+    shared_stage: str = ""
     wheel_slots: int = WHEEL_SLOTS
 
     @cached_property
@@ -308,14 +354,14 @@ class MeshModel:
             self.channels, self.cut_through, self.patience, self.detour_wait, self.reinject_wait, self.reinject_slots,
             self.strict,
         )  # fmt: skip
-        plain = told == (1, False, 0, 0, 0, 0, False) and self.processors is None
+        plain = told == (1, False, 0, 0, 0, 0, False) and self.processors is None and not self.shared_stage
         return None if plain else np.array(told, dtype=np.int64)
 
     @cached_property
     def _habits(self) -> IntArray | None:
         """What the kernel is told of processors."""
         cpu = self.processors
-        told = None if cpu is None else (cpu.packet, cpu.set_up, cpu.memory_latency, cpu.buffer)
+        told = None if cpu is None else (cpu.packet, cpu.set_up, cpu.memory_latency, cpu.buffer, cpu.shared_memory)
         return None if told is None else np.array(told, dtype=np.int64)
 
     @cached_property
@@ -374,6 +420,10 @@ class MeshModel:
             raise InputError(self.too_large)
         if (load.release is not None) != (self.processors is not None):
             raise InputError("times of release are for processors, and they need them")
+        if (load.pieces is not None) != bool(self.shared_stage) or (load.pieces is not None and self.strict):
+            raise InputError(
+                "pieces of sweeps are for ports that overlapping sweeps and messages share, which need them"
+            )
         if not (self.patience or self.cut_through) or not load.flits.size:
             return
         longest = int(load.flits.max())
@@ -429,11 +479,20 @@ class MeshModel:
             reinjected=np.zeros(shape[0], dtype=np.int64),
             lost=0,
             ready=packets[:-1, row_kernels.READY_AT],
+            made=packets[:-1, row_kernels.RELEASE],
             stages=np.zeros((0, processor_kernels.STAGES), dtype=np.int64),
             waiting="",
             delivered=int(delivered),
             last=int(last),
         )
+
+    def _sharing(self, pieces: SweepPieces, copies: int) -> tuple[sharing_kernels.Sharing, IntArray]:
+        """Return what the kernel is told of shared ports, and the times that it fills."""
+        times = np.full((copies, sharing_kernels.TIMES), -1, dtype=np.int64)
+        stages = {"synapse_read": sharing_kernels.SHARED_READ, "accumulate": sharing_kernels.SHARED_ACCUMULATE}
+        stage = stages[self.shared_stage]
+        told = sharing_kernels.Sharing(stage, pieces.axon_out, pieces.first, pieces.ends, times.reshape(-1))
+        return told, times
 
     def time(self, load: PacketLoad, plain: bool = True) -> PacketTimes:
         """Time one timestep that begins with an empty network.
@@ -451,7 +510,7 @@ class MeshModel:
             Packets that these routers cannot handle.
         """
         self._check(load)
-        if plain and self.plain and load.multicast is None:
+        if plain and self.plain and load.multicast is None and load.pieces is None:
             times = self._time_plain(load)
             if times is not None:
                 return times
@@ -461,12 +520,15 @@ class MeshModel:
         rows, places = self.new_ports
         rows = rows.copy()
         stages = np.full((len(copies) if self.processors else 0, processor_kernels.STAGES), -1, dtype=np.int64)
+        sharing = None
+        if load.pieces is not None:
+            sharing, stages = self._sharing(load.pieces, len(copies))
         delivered, last, lost = time_kernels.time_step(
             top.next_router, top.next_port, self.way, trees, self._extras, self.buffer_flits, self.core_router,
             self.core_port, self.inject_latency, self.inject_interval, self.eject_slots, self.eject_credit,
-            self.inject_queue, self.stage_queue, self.axon_in, self._habits, None, *self.tile_cores, self.wheel_slots,
-            self.wheel_shift, load.core_first, load.tail_work, places, rows, packets.reshape(-1), copies.reshape(-1),
-            stages.reshape(-1), cores,
+            self.inject_queue, self.stage_queue, self.axon_in, self._habits, None, sharing, *self.tile_cores,
+            self.wheel_slots, self.wheel_shift, load.core_first, load.tail_work, places, rows, packets.reshape(-1),
+            copies.reshape(-1), stages.reshape(-1), cores,
         )  # fmt: skip
         ports = rows.reshape(*top.next_router.shape, self.channels, row_kernels.PORT)
         return PacketTimes(
@@ -480,6 +542,7 @@ class MeshModel:
             reinjected=ports[:, :, 0, row_kernels.REINJECTED].sum(axis=1),
             lost=int(lost),
             ready=packets[:-1, row_kernels.READY_AT],
+            made=packets[:-1, row_kernels.RELEASE],
             stages=stages,
             waiting="" if delivered == load.copies else self._waiting(ports),
             delivered=int(delivered),
@@ -520,7 +583,7 @@ class MeshModel:
         delivered, last, _ = time_kernels.time_step(
             top.next_router, top.next_port, self.way, self.no_trees, self._extras, self.buffer_flits, self.core_router,
             self.core_port, self.inject_latency, self.inject_interval, self.eject_slots, self.eject_credit,
-            self.inject_queue, self.stage_queue, self.axon_in, None, flow, *self.tile_cores, self.wheel_slots,
+            self.inject_queue, self.stage_queue, self.axon_in, None, flow, None, *self.tile_cores, self.wheel_slots,
             self.wheel_shift, nothing, nothing[1:], places, rows, packets.reshape(-1), copies.reshape(-1),
             np.zeros(0, dtype=np.int64), cores,
         )  # fmt: skip
@@ -558,6 +621,7 @@ class MeshModel:
             reinjected=np.zeros(top.routers, dtype=np.int64),
             lost=0,
             ready=packets[:-1, row_kernels.READY_AT],
+            made=packets[:-1, row_kernels.RELEASE],
             stages=np.zeros((0, processor_kernels.STAGES), dtype=np.int64),
             waiting="",
             delivered=int(delivered),

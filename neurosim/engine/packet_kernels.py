@@ -74,7 +74,7 @@ def class_sums(link_flits, link_class, classes):
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _read_ticks(words, latency, interval, at_once):
+def read_ticks(words, latency, interval, at_once):
     """Return the ticks for which a list of so many words holds the synapse read."""
     if words == 0:
         return np.int64(0)
@@ -244,7 +244,7 @@ def build_packets(
                 core_counts[core_to, SYNOPS_CHARGED] += charged
                 if crossbar:
                     continue
-                reading = _read_ticks(axon_words[row], word_latency, word_time, words_at_once)
+                reading = read_ticks(axon_words[row], word_latency, word_time, words_at_once)
                 groups = np.int64(charged) if lanes == 1 else (charged + lanes - 1) // lanes
                 adding = groups * group_time[kind]
                 if axon_conflicts.size > 0:

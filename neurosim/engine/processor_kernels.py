@@ -55,7 +55,7 @@ SWEEP, MADE, SWEEP_LEFT, ROOM_AT, PUT, GONE, PUT_NEXT, MADE_AT, LOST = 23, 24, 2
 CPU = 32
 
 # What all processors are alike in.
-PACKET_TICKS, SET_UP_TICKS, MEMORY_LATENCY, BUFFER = 0, 1, 2, 3
+PACKET_TICKS, SET_UP_TICKS, MEMORY_LATENCY, BUFFER, SHARED_MEMORY = 0, 1, 2, 3, 4
 
 SET_UP = -1
 IDLE, SETTING_UP, TRANSFERRING = 0, 1, 2
@@ -213,7 +213,7 @@ def run_interrupts(core, now, packet_ticks, set_up_ticks, buffer_slots, cpus, ro
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def run_jobs(core, router, now, set_up_ticks, latency, cpus, rows, copies, stages, memory_free):
+def run_jobs(core, memory, now, set_up_ticks, latency, cpus, rows, copies, stages, memory_free):
     """Take in a row that has come, and end the jobs that have no work left."""
     cpu = core * CPU
     if cpus[cpu + FETCH] == TRANSFERRING and cpus[cpu + ROW_COMES] <= now:
@@ -242,8 +242,8 @@ def run_jobs(core, router, now, set_up_ticks, latency, cpus, rows, copies, stage
                     cpus[cpu + FETCH] = SETTING_UP
                     follow = np.int64(1)
             else:
-                begin = max(now, memory_free[router])
-                memory_free[router] = begin + ticks
+                begin = max(now, memory_free[memory])
+                memory_free[memory] = begin + ticks
                 cpus[cpu + FETCH] = TRANSFERRING
                 cpus[cpu + FETCH_COPY] = copy
                 cpus[cpu + ROW_COMES] = begin + ticks + latency
@@ -351,9 +351,11 @@ def run_tile(
             run_interrupts(
                 core, now, habits[PACKET_TICKS], habits[SET_UP_TICKS], habits[BUFFER], cpus, queues, copies, stages
             )
+            memory = tile if habits[SHARED_MEMORY] != 0 else core
             run_jobs(
-                core, tile, now, habits[SET_UP_TICKS], habits[MEMORY_LATENCY], cpus, queues, copies, stages, memory_free
-            )
+                core, memory, now, habits[SET_UP_TICKS], habits[MEMORY_LATENCY], cpus, queues, copies, stages,
+                memory_free,
+            )  # fmt: skip
             port = (tile * width + core_port[core]) * channels * PORT
             going = True
             while going:

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler import Program
-from neurosim.engine import packet_kernels, processor_kernels, row_kernels, segment_kernels
-from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS, CoreCount, LayerCount, StepCount
+from neurosim.engine import processor_kernels, row_kernels, segment_kernels
+from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS, CoreCount, StepCount
 from neurosim.engine.function import StepActivity
 from neurosim.engine.mesh import Multicast, PacketLoad, PacketTimes
 from neurosim.engine.processor_path import processor_path
+from neurosim.engine.routed import check_copies
 from neurosim.engine.timing import StepTiming, TimeRun
 from neurosim.engine.trace import PacketTrace, ProcessorStages
-from neurosim.errors import AuditError, DeadlockError, InputError
+from neurosim.errors import AuditError, InputError
 
 IntArray = NDArray[np.int64]
 kernels: Any = segment_kernels
@@ -63,13 +64,16 @@ class ProcessorRun(TimeRun):
         Another fidelity.
     """
 
+    routed = True
+
     def __init__(self, program: Program, fidelity: str = "cycle") -> None:
         if fidelity == "fast":
             raise InputError(f"{program.chip.name}: fidelity fast knows no processor cores; use fidelity cycle")
         super().__init__(program, fidelity)
         ticks = self.ticks
         names = ("timer", "active", "inactive", "send", "axon_out", "row", "word")
-        self.times = np.array([ticks[name] for name in names], dtype=np.int64)
+        at_once = program.chip.core.memories.synapse.width
+        self.times = np.array([*(ticks[name] for name in names), at_once], dtype=np.int64)
         self.synop_ticks = np.array([ticks[f"synop_{kind}"] for kind in ("dense", "sparse", "conv")], dtype=np.int64)
         self.neuron_core = np.empty(program.network.size, dtype=np.int64)
         self.neuron_core[program.neuron_order] = np.repeat(np.arange(program.cores), np.diff(program.core_start))
@@ -189,30 +193,12 @@ class ProcessorRun(TimeRun):
         return None if late and not last else results
 
     def _check(self, timestep: int, load: PacketLoad, times: PacketTimes, sweeps: list[_Sweeps]) -> None:
-        missing = load.copies - times.delivered
-        if times.waiting:
-            raise DeadlockError(
-                f"timestep {timestep}: {missing} of {load.copies} messages cannot move; in a circle wait "
-                f"{times.waiting}; larger buffers (network.buffer) or packets that give up (network.blocked) break it"
-            )
-        if missing and not times.dropped.any():
-            raise AuditError(f"timestep {timestep}: {missing} messages did not arrive, and none was dropped")
+        check_copies(timestep, load, times, np.concatenate([part.layer_counts for part in sweeps]), self.link_class)
         finished = times.stages[:, processor_kernels.FINISHED]
         if int((finished >= 0).sum()) + times.lost != times.delivered:
             raise AuditError(
                 f"timestep {timestep}: {times.delivered} messages arrived, {int((finished >= 0).sum())} were worked "
                 f"in and {times.lost} lost"
-            )
-        classes = packet_kernels.class_sums(times.link_flits, self.link_class, 4).tolist()
-        counts = np.sum([part.layer_counts for part in sweeps], axis=(0, 1))
-        c = LayerCount
-        due = [int(counts[k]) for k in (c.FLIT_HOPS_EAST_WEST, c.FLIT_HOPS_NORTH_SOUTH, c.FLIT_HOPS_CHIPS)]
-        flits = int((np.diff(load.multicast.copy_first) * load.flits).sum()) if load.multicast is not None else 0
-        detours = int(times.detours.sum())
-        if missing == 0 and (sum(classes[:3]) != sum(due) + detours or classes[3] != flits):
-            raise AuditError(
-                f"timestep {timestep}: links carried {sum(classes[:3])} flits, the trees say {sum(due)} and "
-                f"{detours} ways round; cores got {classes[3]}, due are {flits}"
             )
 
     def _result(

@@ -30,6 +30,7 @@ from neurosim.engine.critical import RESOURCES
 from neurosim.engine.flow import FlowRun
 from neurosim.engine.function import FunctionRun, StepActivity
 from neurosim.engine.processors import ProcessorRun
+from neurosim.engine.timers import step_timer
 from neurosim.engine.timing import TimeRun
 from neurosim.engine.trace import StepTrace, TraceKeeper, TraceWindow
 from neurosim.errors import AuditError, InputError
@@ -287,7 +288,7 @@ def _timer(program: Program, function: FunctionRun, fidelity: str) -> TimeRun:
         return FlowRun(program, function, fidelity)
     if program.chip.core.kind == "processor":
         return ProcessorRun(program, fidelity)
-    return TimeRun(program, fidelity)
+    return step_timer(program, fidelity)
 
 
 def run_program(
@@ -358,7 +359,7 @@ def run_program(
             "and only with fidelity fast"
         )
     checked = tuple(1 + i * timesteps // check_fidelity for i in range(check_fidelity))
-    exact = TimeRun(program) if checked else None
+    exact = step_timer(program) if checked else None
     checked_ps: list[int] = []
     counted = None if program.chip.sync.kind == "none" else counted_synapses(program)
     function = FunctionRun(program.network, frames, counted)

@@ -34,7 +34,9 @@ COPY_CORE, COPY_READ, COPY_WORK, COPY = 0, 1, 2, 3
 
 # Ticks that all processors are alike in.
 TIMER, ACTIVE, INACTIVE, SEND, AXON_OUT, ROW, WORD = 0, 1, 2, 3, 4, 5, 6
-TIMES = 7
+# Words that the synapse memory reads at a time.
+AT_ONCE = 7
+TIMES = 8
 
 
 @nb.njit(cache=True, nogil=True)
@@ -92,7 +94,7 @@ def build_segments(
         int64 (3,): ticks per synop and encoding.
     times
         int64 (TIMES,): ticks of the timer's work, the two kinds of update, a message, one packet; of the work
-        that every row begins with; of one word from the synapse memory.
+        that every row begins with; of one access to the synapse memory. Words of an access.
     segments, copies
         int64 (N, SEGMENT) and (M, COPY), filled.
     layer_counts, core_counts
@@ -148,9 +150,10 @@ def build_segments(
                 counts[SYNAPSE_WORDS] += words_read
                 if words_read > 0:
                     work += times[ROW]
-                copies[made, COPY_READ] = words_read * times[WORD]
+                reading = (words_read + times[AT_ONCE] - 1) // times[AT_ONCE] * times[WORD]
+                copies[made, COPY_READ] = reading
                 copies[made, COPY_WORK] = work
-                core_counts[core_to, READ] += words_read * times[WORD]
+                core_counts[core_to, READ] += reading
                 core_counts[core_to, ACCUMULATE] += work
                 core_counts[core_to, PACKETS_IN] += 1
                 made += 1

@@ -87,6 +87,7 @@ from neurosim.engine.row_kernels import (
     sweep_end,
     wanted_outputs,
 )
+from neurosim.engine.sharing_kernels import line_up_tail, new_sharing, run_sharing
 from neurosim.engine.wheel_kernels import NEVER, bring_near, new_wheel, next_slot, schedule, unlink
 
 # What not every network needs.
@@ -112,6 +113,7 @@ def time_step(
     t_axon,
     habits,
     flow,
+    sharing,
     tile_first,
     tile_core,
     wheel_slots,
@@ -162,11 +164,15 @@ def time_step(
     t_axon
         Ticks of axon-in for each message.
     habits
-        None where cores are not processors. Otherwise int64 (4,): ticks of an interrupt and of a set-up, and until
-        the last word of a row is there; messages that can wait for their row.
+        None where cores are not processors. Otherwise int64 (5,): ticks of an interrupt and of a set-up, and until
+        the last word of a row is there; messages that can wait for their row; whether the cores of a tile share the
+        memory that rows come from.
     flow
         None where a timestep's packets are known before it begins. Otherwise `flow_kernels.Flow`: cores that make
         packets as messages arrive. Then `core_first` is 0, and `packets` and `copies` have room for those to come.
+    sharing
+        None where sweeps have ports of their own. Otherwise `sharing_kernels.Sharing`: pieces of the sweeps, which
+        take turns with messages.
     tile_first, tile_core
         int64 (R + 1,) and (C,): cores of each router, ascending.
     wheel_slots
@@ -221,8 +227,12 @@ def time_step(
     if habits is not None:
         cpus, queue_size = new_processors(cores, core_first, packets, copies, habits[BUFFER])
         queues = np.zeros(queue_size, dtype=np.int64)
-        memory_free = np.zeros(routers, dtype=np.int64)
+        memory_free = np.zeros(max(routers, core_count), dtype=np.int64)
         components += routers
+        pipelines = 0
+    if sharing is not None:
+        cpus, queue_size = new_sharing(cores, core_first, stage_queue, sharing)
+        queues = np.zeros(queue_size, dtype=np.int64)
         pipelines = 0
     wheel = new_wheel(wheel_slots, components)
     wakes = wheel.size - 4 * components
@@ -240,6 +250,9 @@ def time_step(
                 rings, queues, filled, counters, flow,
             )  # fmt: skip
             schedule(r, wake, np.int64(-1), shift, wheel_slots, components, wheel)
+    if sharing is not None:
+        for c in range(core_count):
+            schedule(core_router[c], np.int64(0), np.int64(-1), shift, wheel_slots, components, wheel)
     for c in range(pipelines):
         counters[c, CORE_SWEEP_END] = tail_work[c]
         at = c * CORE
@@ -298,6 +311,12 @@ def time_step(
                     if again != NEVER:
                         schedule(router, again, now, shift, wheel_slots, components, wheel)
                     continue
+            if sharing is not None:
+                again = run_sharing(
+                    router, width, channels, now, t_axon, stage_queue, inject_latency, inject_interval, buffer_flits,
+                    tile_first, tile_core, core_port, way, trees, cores, cpus, packets, copies, ports, fifo, rings,
+                    queues, filled, counters, sharing,
+                )  # fmt: skip
             base = router * inputs_each * PORT
             # The heads of the inputs ask for outputs.
             asked = np.int64(0)
@@ -464,6 +483,10 @@ def time_step(
                                 core, when, copy // COPIES, habits[PACKET_TICKS], cpus, queues, stages, counters
                             )
                             schedule(routers + router, rings[slot], now, shift, wheel_slots, components, wheel)
+                        elif sharing is not None:
+                            rings[slot] = NEVER
+                            line_up_tail(core, slot, copy, when, cpus, queues)
+                            again = min(again, when)
                         elif strict != 0 and sweep_end(core, cores, packets, rings, counters) < 0:
                             rings[slot] = NEVER
                             held[slot] = copy
@@ -530,6 +553,12 @@ def time_step(
                         )  # fmt: skip
                         when = cpus[c * CPU + NEXT]
                         schedule(routers + router, when, now, shift, wheel_slots, components, wheel)
+                    elif sharing is not None:
+                        send_made(
+                            c, port, inject_latency, inject_interval, buffer_flits, cores, cpus, packets, ports, fifo,
+                            rings,
+                        )  # fmt: skip
+                        again = min(again, cpus[c * CPU + NEXT])
                     elif cores[c * CORE + SENDING] < cores[c * CORE + LAST_PACKET]:
                         inject(
                             c, left, port, inject_latency, inject_interval, cores, packets, ports, fifo, rings,

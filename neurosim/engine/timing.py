@@ -156,30 +156,47 @@ def mesh_model(chip: Chip, core_slot: NDArray[np.int32], ticks: dict[str, int]) 
         reinject_wait=ticks.get("reinject", 0),
         reinject_slots=0 if blocked is None or blocked.reinjection_queue is None else blocked.reinjection_queue.value,
         strict=chip.core.phases == "strict",
+        shared_stage=shared_stage(chip),
         processors=None
         if processor is None
-        else Processors(ticks["packet"], ticks["set_up"], ticks["latency"], processor.buffer.value),
+        else Processors(
+            ticks["packet"],
+            ticks["set_up"],
+            ticks["latency"],
+            processor.buffer.value,
+            chip.core.memories.synapse.shared == "tile",
+        ),
     )
 
 
-def _check_supported(chip: Chip) -> None:
+def shared_stage(chip: Chip) -> str:
+    """Return the stage of messages that takes turns with an overlapping sweep at one port; empty where none does."""
+    stages = chip.core.shared_port or ()
+    if "sweep" not in stages or chip.core.phases == "strict":
+        return ""
+    return "synapse_read" if "synapse_read" in stages else "accumulate"
+
+
+def _check_supported(chip: Chip, routed: bool) -> None:
     """Check that every rule of the chip is one that is timed.
+
+    Parameters
+    ----------
+    chip
+        Whose rules.
+    routed
+        Whether packets can be copied on their way, and given up.
 
     Raises
     ------
     InputError
         It is not.
     """
-    core, found = chip.core, []
-    processors = core.kind == "processor"
-    if "sweep" in (core.shared_port or ()) and core.phases != "strict":
-        found.append('core.shared_port with a sweep that overlaps (core.phases "strict" keeps it apart)')
-    if chip.network.tables is not None and not processors:
-        found.append("network.tables with cores that are not processors")
-    if chip.network.blocked is not None and not processors:
-        found.append("network.blocked with cores that are not processors")
-    if found:
-        raise InputError(f"{chip.name}: {', '.join(found)}: not timed by this version; choose a chip without")
+    if not routed and (chip.network.tables is not None or chip.network.blocked is not None):
+        raise InputError(
+            f"{chip.name}: network.tables or network.blocked on cores that update at each arrival: not timed by this "
+            "version; choose a chip without"
+        )
 
 
 class TimeRun:
@@ -201,7 +218,11 @@ class TimeRun:
         Greatest common divisor of all delays of the chip, so that no time is rounded.
     barrier_ps
         Length of the barrier that ends every timestep.
+    routed
+        Whether packets can be copied on their way, and given up; `step_timer` chooses.
     """
+
+    routed = False
 
     def __init__(self, program: Program, fidelity: str = "cycle") -> None:
         if fidelity not in FIDELITIES:
@@ -210,7 +231,7 @@ class TimeRun:
             )
         self.program, self.fidelity = program, fidelity
         chip, network = program.chip, program.network
-        _check_supported(chip)
+        _check_supported(chip, self.routed)
         if (chip.core.lanes is None) != (program.axon_conflicts is None):
             raise InputError(
                 f"{network.name} was compiled for cores with other lanes than those of {chip.name} (core.lanes), so "
@@ -284,11 +305,14 @@ class TimeRun:
         core_first = np.zeros(program.cores + 1, dtype=np.int64)
         tail_work = np.zeros(program.cores, dtype=np.int64)
         made = packet_kernels.build_packets(
-            self.sweep, payload, activity.active, *self.visits(activity), packets.reshape(-1), copies.reshape(-1),
-            core_first, tail_work, counts, core_counts,
+            self.sweep._replace(one_port=False), payload, activity.active, *self.visits(activity),
+            packets.reshape(-1), copies.reshape(-1), core_first, tail_work, counts, core_counts,
         )  # fmt: skip
         flits, work = packets[:made, [row_kernels.FLITS, row_kernels.WORK]].T.copy()
         destination, read, accumulate = copies[:made, : row_kernels.ARRIVED].T.copy()
+        if self.one_port:
+            both, nothing = read + accumulate, np.zeros_like(accumulate)
+            return PacketLoad(core_first, tail_work, destination, flits, work, both, nothing, merged=accumulate)
         return PacketLoad(core_first, tail_work, destination, flits, work, read, accumulate)
 
     def visits(self, activity: StepActivity) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
@@ -322,23 +346,33 @@ class TimeRun:
         core_counts = np.zeros((program.cores, CORE_COUNTS), dtype=np.int64)
         load = self._packets(activity, counts, core_counts)
         times = self.mesh.time(load) if self.fidelity == "cycle" else self.mesh.time_fast(load)
-        check_delivery(activity.timestep, load, times, counts, self.link_class)
+        events = self._outcome(activity.timestep, load, times, counts, core_counts)
         self._complete_core_counts(core_counts, times.cores)
         self._count_synops(activity, counts)
         sweep = int(times.cores[:, row_kernels.CORE_SWEEP_END].max()) * tick
         synapse = int(times.cores[:, row_kernels.CORE_FINISH].max()) * tick
         network = times.last * tick
         end = max(sweep, network, synapse)
-        trace = packet_trace(load, times, tick)
+        trace = self._packet_trace(load, times)
         sent = sending(trace, self.ends)
         core_counts[:, CoreCount.INJECTION_QUEUE_PS] = sent.queued_ps
         rest = self.tick_wait_ps(end + self.barrier_ps)
         path = critical_path(load, trace, sent, self.ends, self.flights, end, self.barrier_ps, rest)
         timing = StepTiming(
             end + self.barrier_ps + rest, sweep, network, synapse, counts, core_counts, times.link_flits, path,
-            self.no_events, times.dropped, self.no_losses,
+            events, times.dropped, self.no_losses,
         )  # fmt: skip
         return timing, trace
+
+    def _outcome(
+        self, timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray, core_counts: IntArray
+    ) -> IntArray:
+        """Check what came of a timestep's packets; return its `StepCount`."""
+        check_delivery(timestep, load, times, counts, self.link_class)
+        return self.no_events
+
+    def _packet_trace(self, load: PacketLoad, times: PacketTimes) -> PacketTrace:
+        return packet_trace(load, times, self.tick_ps)
 
     def tick_wait_ps(self, end_ps: int) -> int:
         """Return how long a timestep whose work and barrier end at `end_ps` waits for the next tick."""

@@ -76,6 +76,37 @@ class ProcessorStages:
 
 
 @dataclass(frozen=True)
+class SharedPort:
+    """Where a core's sweep and messages took turns at one port (M copies).
+
+    The times of such a trace are then those that passed, waits for the port included: the sweep's work, and the time
+    of the stage that shares the port.
+
+    Attributes
+    ----------
+    stage
+        ``synapse_read`` or ``accumulate``.
+    asked_ps, begin_ps
+        int64 (M,): the copy was in the stage, and got the port; alike for one that did not need it, negative for one
+        that never came.
+    end_ps
+        int64 (M,): it was done with the port.
+    ready_ps, made_ps
+        int64 (N,): the packet entered its queue; the sweep was done with it.
+    axon_out_ps
+        Time before that in which the sweep did not need the port.
+    """
+
+    stage: str
+    asked_ps: IntArray
+    begin_ps: IntArray
+    end_ps: IntArray
+    ready_ps: IntArray
+    made_ps: IntArray
+    axon_out_ps: int
+
+
+@dataclass(frozen=True)
 class DataflowStages:
     """What cores did that update at each arrival (N packets, each with one copy, the message).
 
@@ -127,6 +158,8 @@ class PacketTrace:
         What processors did; None on cores without. There a packet of no flits is the end of a core's sweep.
     dataflow
         What cores did that update at each arrival; None on others.
+    sharing
+        How the sweep and messages shared a port; None where the sweep has its own.
     """
 
     core_first: IntArray
@@ -145,6 +178,7 @@ class PacketTrace:
     finish_ps: IntArray
     stages: ProcessorStages | None = None
     dataflow: DataflowStages | None = None
+    sharing: SharedPort | None = None
 
     @property
     def cores(self) -> int:

@@ -4,7 +4,8 @@ A row is an event: begin and end in ps since the timestep began, its kind, the c
 and the core at the other end, or -1. On pipelines a core's stages each have a thread. A processor has one CPU, and
 its work is shown from beginning to end, with what interrupted it: interrupts, the jobs (set-ups and rows) and the
 sweep have a thread each, and so have the transfers of rows. A core that updates at each arrival does one thing at a
-time: of all its threads but that of the injection queue one is at work.
+time: of all its threads but that of the injection queue one is at work. Where sweep and messages share a port, waits
+for it lie within the spans of those that waited.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from neurosim.compiler import Program
 from neurosim.engine import PacketTrace, StepTrace, processor_kernels
 from neurosim.engine.critical import receiving, sending
 from neurosim.engine.flow_spans import flow_spans
+from neurosim.engine.sharing import message_waits, sweep_waits
 from neurosim.engine.trace import CoreEnds, DataflowStages
 from neurosim.engine.trace_kernels import AXON_LEFT, BEGIN, FINISH, READ_LEFT, READ_START, TAKEN
 
@@ -48,6 +50,7 @@ class EventKind:
 
 SWEEP, STALL, INJECT, NETWORK, AXON_IN, READ, ACCUMULATE, BLOCKED_AXON, BLOCKED_READ = range(9)
 INTERRUPT, SET_UP, ROW, MEMORY_WAIT, TRANSFER, LOST, DROPPED, UPDATE = range(9, 17)
+SWEEP_WAITS, READ_WAITS, ACCUMULATE_WAITS = range(17, 20)
 
 KINDS = (
     EventKind("sweep", 1, "sender"),
@@ -67,6 +70,9 @@ KINDS = (
     EventKind("message lost", 3, "receiver", "i"),
     EventKind("message dropped", 2, "network", "i"),
     EventKind("update", 1, "receiver"),
+    EventKind("port wait", 1, "sender"),
+    EventKind("port wait", 4, "receiver"),
+    EventKind("port wait", 5, "receiver"),
 )
 
 THREADS = {1: "sweep", 2: "injection queue, head", 3: "axon in", 4: "synapse read", 5: "accumulate"}
@@ -105,7 +111,7 @@ class PacketRows:
         if packets.dataflow is not None:
             parts = [*self._arrived(packets, packets.dataflow, ends), self._flown(packets)]
         elif packets.stages is None:
-            parts = [*self._sent(packets, ends), self._flown(packets)]
+            parts = [*self._sent(packets, ends), self._flown(packets), self._dropped(packets)]
             for core in np.flatnonzero(self.chosen).tolist():
                 parts.extend(self._received(packets, core, ends))
         else:
@@ -185,6 +191,19 @@ class PacketRows:
         yield _rows(times[:, READ_START], read, READ, core, packet, source)
         yield _rows(read, times[:, READ_LEFT], BLOCKED_READ, core, packet, source)
         yield _rows(times[:, BEGIN], times[:, FINISH], ACCUMULATE, core, packet, source)
+        if packets.sharing is not None:
+            yield from self._took_turns(packets, core)
+
+    def _took_turns(self, packets: PacketTrace, core: int) -> Iterator[IntArray]:
+        """Yield the rows of waits for a port that sweep and messages share."""
+        assert packets.sharing is not None
+        since, until, copy = message_waits(packets, core).T
+        kind = READ_WAITS if packets.sharing.stage == "synapse_read" else ACCUMULATE_WAITS
+        packet = packets.packet[copy]
+        yield _rows(since, until, kind, core, packet, packets.source[packet])
+        since, until, copy = sweep_waits(packets, core).T
+        packet = packets.packet[copy]
+        yield _rows(since, until, SWEEP_WAITS, core, packet, packets.source[packet])
 
     def _processed(self, packets: PacketTrace, ends: CoreEnds) -> Iterator[IntArray]:
         """Yield the rows of processors, but for packets on their way."""
@@ -218,10 +237,18 @@ class PacketRows:
         lost = np.flatnonzero(stages.lost & self.chosen[core])
         at = times[lost, p.TAKEN] + stages.packet_ps
         yield _rows(at, at, LOST, core[lost], packet[lost], source[lost])
-        # Where in the network a message was dropped is known only by the sums over the run; it left its core here.
+        yield self._dropped(packets)
+
+    def _dropped(self, packets: PacketTrace) -> IntArray:
+        """Return the rows of messages that were dropped.
+
+        Where in the network that was is known only by the sums over the run; a message left its core here.
+        """
+        packet, core = packets.packet, packets.destination
+        source = packets.source[packet]
         dropped = np.flatnonzero((packets.arrived_ps < 0) & (self.chosen[core] | self.chosen[source]))
         at = packets.injected_ps[packet[dropped]]
-        yield _rows(at, at, DROPPED, source[dropped], packet[dropped], core[dropped])
+        return _rows(at, at, DROPPED, source[dropped], packet[dropped], core[dropped])
 
 
 def _rows(

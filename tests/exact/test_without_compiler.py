@@ -36,7 +36,7 @@ def note(counts):
 note(run_exercise())
 number = {"value": 4, "kind": "architecture", "source": "this test"}
 network, frames = exercise_network()
-# Two virtual channels; processors.
+# Two virtual channels and routing tables; processors.
 for chip in exercise_chips():
     note(run_program(compile_network(network, chip), frames, 4, keep_activity=True, threads=1))
 # Lanes, banks and a sweep of touched neurons; a crossbar.
@@ -58,7 +58,7 @@ print(numba.config.DISABLE_JIT, digest.hexdigest())
 
 
 # Called by other kernels alone: with these read from the cache, nothing says that they were compiled.
-SHARED_BY_KERNELS = {"sigma_delta_step"}
+SHARED_BY_KERNELS = {"read_ticks", "sigma_delta_step"}
 
 
 def run(disable: str) -> list[str]:
@@ -132,6 +132,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
     import numba
 
     from neurosim.engine import (
+        branch_kernels,
         exercise,
         fast_kernels,
         flow_after_kernels,
@@ -147,8 +148,8 @@ def test_the_exercise_goes_through_every_kernel() -> None:
 
     exercise.run_exercise()
     modules = (
-        function_kernels, packet_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels, plain_kernels,
-        step_kernels, flow_after_kernels, list_kernels,
+        function_kernels, packet_kernels, branch_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels,
+        plain_kernels, step_kernels, flow_after_kernels, list_kernels,
     )  # fmt: skip
     for module in modules:
         for name, kernel in vars(module).items():

@@ -190,6 +190,26 @@ def read_ticks(words: int, chip: Chip, tick_ps: int) -> int:
     return now
 
 
+def transfer_ticks(words: int, chip: Chip, tick_ps: int) -> int:
+    """Ticks for which a transfer of a processor's row holds the memory: until its last access is over."""
+    memory = chip.core.memories.synapse
+    banks = 1 if memory.banks is None else memory.banks.value
+    waiting = [[word for word in range(words) if word % banks == bank] for bank in range(banks)]
+    ports = [[_Port() for _ in range(memory.ports.value)] for _ in range(banks)]
+    now = 0
+    while any(waiting) or any(port.left for mine in ports for port in mine):
+        for mine, queue in zip(ports, waiting, strict=True):
+            for port in mine:
+                if port.left == 0 and queue:
+                    queue.pop(0)
+                    port.left = memory.read_interval.value // tick_ps
+        for mine in ports:
+            for port in mine:
+                port.left = max(port.left - 1, 0)
+        now += 1
+    return now
+
+
 def _turns(group: list[int], banks: int, ports: int) -> Iterator[list[int]]:
     """What the ports take in each turn of a group, of which every bank takes as many as it has ports."""
     left = list(group)

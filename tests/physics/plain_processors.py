@@ -5,6 +5,7 @@ Written from docs/decisions/0004-processor-cores.md. Whatever that leaves open i
 - The first flits of a message leave the ejection queue at once, as at other cores; its tail is the message.
 - A job or segment begins when it is the first of its kind, even if the CPU is at something else.
 - `read` is the time for which a transfer holds the memory; a copy with `read` 0 has no words.
+- Where the cores of a tile do not share a memory, each has one of its own.
 - A message without words is finished as its set-up ends, and counts for the end of a core's work like others.
 """
 
@@ -227,14 +228,20 @@ class Tile:
 
     def __init__(self, router: int, model: MeshModel, load: PacketLoad, seen: Observed) -> None:
         assert model.processors is not None
-        self.memory = Memory(model.processors.memory_latency, seen)
         numbers = [core for core in range(model.core_router.size) if model.core_router[core] == router]
-        self.cores = [Processor(number, model, load, seen, self.memory) for number in numbers]
+        latency, shared = model.processors.memory_latency, model.processors.shared_memory
+        self.memories = [Memory(latency, seen) for _ in range(1 if shared else len(numbers))]
+        places = [0 if shared else place for place in range(len(numbers))]
+        self.cores = [
+            Processor(number, model, load, seen, self.memories[place])
+            for number, place in zip(numbers, places, strict=True)
+        ]
 
     def step(self, now: int) -> None:
         """Do all that the cores do in a tick."""
         for core in self.cores:
             core.step_messages(now)
-        self.memory.step(now)
+        for memory in self.memories:
+            memory.step(now)
         for core in self.cores:
             core.step_sweep(now)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neurosim.compiler.topology import Topology, mesh, torus, triangular_torus
 from neurosim.engine import MeshModel, PacketLoad
-from neurosim.engine.mesh import Multicast, Processors
+from neurosim.engine.mesh import Multicast, Processors, SweepPieces
 
 IntArray = NDArray[np.int64]
 
@@ -152,6 +152,27 @@ def random_strict_system(rng: Random) -> tuple[MeshModel, PacketLoad]:
     return replace(model, strict=True, eject_slots=rng.choice([1, 3, 5, 20])), load
 
 
+def random_sharing_system(rng: Random) -> tuple[MeshModel, PacketLoad]:
+    """A random system whose cores' sweeps take turns with messages at one port."""
+    model, load = random_variant(rng) if rng.random() < 0.6 else random_giving_up(rng)
+    cores, count = load.tail_work.size, load.flits.size
+    most, each, idle = rng.choice([1, 5, 12]), rng.choice([1, 3, 8]), rng.choice([0.1, 0.6])
+    first, ticks = [0], []
+    for _ in range(count + cores):
+        ticks += [rng.randint(1, most) for _ in range(0 if rng.random() < idle else rng.randint(1, each))]
+        first.append(len(ticks))
+    axon_out = rng.choice([0, 0, 2, 9])
+    ends = np.cumsum([0, *ticks])
+    worked = np.diff(ends[first])
+    last = load.core_first[1:] + np.arange(cores)
+    load = replace(
+        load, pieces=SweepPieces(np.array(first), ends, axon_out), work=np.delete(worked, last) + axon_out,
+        tail_work=worked[last],
+    )  # fmt: skip
+    stage = rng.choice(["synapse_read", "accumulate"])
+    return replace(model, shared_stage=stage, eject_slots=rng.choice([1, 3, 20])), load
+
+
 def with_sweeps(rng: Random, load: PacketLoad) -> PacketLoad:
     """Spread the packets of a load over several sweeps with times of release."""
     sweeps, period = rng.randint(1, 4), rng.choice([0, 30, 150, 400])
@@ -198,4 +219,5 @@ def random_processor_system(rng: Random) -> tuple[MeshModel, PacketLoad]:
     )
     if rng.random() < 0.4:
         load = replace(load, multicast=random_trees(rng, model, load))
+    processors = replace(processors, shared_memory=rng.random() < 0.8)
     return replace(model, processors=processors, eject_slots=rng.choice([1, 3, 20])), load

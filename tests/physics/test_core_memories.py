@@ -8,19 +8,23 @@ from random import Random
 
 import numpy as np
 import pytest
-from core_stepper import Core, accumulate_ticks, listed, message_ticks, read_ticks
+from core_stepper import Core, accumulate_ticks, listed, message_ticks, read_ticks, transfer_ticks
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from random_networks import WEIGHT_BITS, changed, random_memories, random_network
+from spinnaker_like import NUMBER, spinnaker_like
 
 from hwmodels import Chip
 from neurosim.compiler import Program, compile_network
 from neurosim.compiler.program import Encoding
 from neurosim.compiler.program_checks import check_program
 from neurosim.engine import CoreCount, PacketTrace, StepActivity, TimeRun
+from neurosim.engine.processors import ProcessorRun
 from neurosim.network import Connection, Conv2d, Dense, Layer, Network, Relay, SigmaDelta
 
 TICK_PS = 1000
+TABLES = {"entries": {"value": 1000, **NUMBER}, "default_routing": True}
+WORDS = ["16 bit", "32 bit", "100 bit"]
 RANDOM = st.randoms(use_true_random=False)
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
@@ -105,6 +109,48 @@ def test_the_random_programs_have_what_matters() -> None:
         "encoding 2": 50,
     }  # fmt: skip
     assert not {kind: shown[kind] for kind in least if shown[kind] < least[kind]}
+
+
+def test_transfers_of_rows_equal_the_stepper() -> None:
+    """A row of a processor holds what a message meets at a core, and is moved in one piece."""
+    shown: Counter[str] = Counter()
+    for case in range(12):
+        rng = Random(case)
+        network = random_network(rng, spikes=True)
+        banks = rng.choice([None, 1, 2, 3, 8])
+        changes = {} if banks is None else {"core__memories__synapse__banks": banks}
+        chip = spinnaker_like(
+            chips=None, network__blocked=None, network__tables=None if case % 2 else TABLES, cores=40,
+            core__neurons_usable=rng.randint(10, 40), core__weights__bits=[WEIGHT_BITS],
+            core__memories__synapse__ports=rng.randint(1, 3), core__memories__synapse__word=rng.choice(WORDS),
+            **changes,
+        )  # fmt: skip
+        program = compile_network(network, chip)
+        every = listed(network)
+        cores = [Core(network, every, part, chip, WEIGHT_BITS) for part in program.slices]
+        words = [
+            [
+                {
+                    to: sum(kept.words for kept in lists)
+                    for to, other in enumerate(cores)
+                    if (lists := other.lists(first))
+                }
+                for first in (int(network.offsets[part.layer]) + neuron for neuron in core.place)
+            ]
+            for core, part in zip(cores, program.slices, strict=True)
+        ]
+        expected = []
+        for mine in words:
+            tree = sorted({to for met in mine for to in met})
+            for met in mine:
+                expected += [(to, met.get(to, 0)) for to in (tree if program.routes is not None else sorted(met))]
+        trace = ProcessorRun(program).step(everyone_sends(program))[1]
+        found = zip(trace.destination.tolist(), (trace.read_ps // TICK_PS).tolist(), strict=True)
+        assert list(found) == [(to, transfer_ticks(count, chip, TICK_PS)) for to, count in expected]
+        shown["rows"] += len(expected)
+        shown["several at a time"] += chip.core.memories.synapse.width > 1
+    assert shown["rows"] > 500
+    assert shown["several at a time"] > 5
 
 
 def memory(banks: int, ports: int, latency: int, interval: int) -> Chip:

@@ -15,6 +15,7 @@ from plain_stepper import Observed, step_through
 from random_systems import (
     random_giving_up,
     random_processor_system,
+    random_sharing_system,
     random_strict_system,
     random_system,
     random_variant,
@@ -66,6 +67,14 @@ PROCESSORS = {
     "sweep is late for its release": 0.1,
     "sweep waits for its release": 0.3,
     "transfer waits for the memory": 0.05,
+}
+# What sweeps and messages at one port add.
+SHARING = {
+    "message waits for the sweep": 0.2,
+    "port is given from message to message": 0.3,
+    "read is blocked": 0.1,
+    "sweep stalls": 0.3,
+    "sweep waits for messages": 0.3,
 }
 # Systems are drawn number by number, so that a failing one shrinks; large ones take many numbers.
 RANDOM = st.randoms(use_true_random=False)
@@ -143,6 +152,19 @@ def test_engine_equals_the_stepper_on_processors(rng: Random) -> None:
 @given(RANDOM)
 def test_engine_equals_the_stepper_in_strict_phases(rng: Random) -> None:
     compare(*random_strict_system(rng))
+
+
+def test_engine_equals_the_stepper_where_sweeps_and_messages_share_a_port() -> None:
+    found = shares(random_sharing_system(Random(number)) for number in range(120))
+    assert not {kind: found.get(kind) for kind in SHARING if found.get(kind, 0.0) < SHARING[kind]}
+
+
+@pytest.mark.slow
+@seed(9)
+@settings(SETTINGS, max_examples=10_000)
+@given(RANDOM)
+def test_engine_equals_the_stepper_on_many_shared_ports(rng: Random) -> None:
+    compare(*random_sharing_system(rng))
 
 
 @pytest.mark.slow

@@ -96,9 +96,6 @@ def test_reading_and_adding_by_one_port_take_turns() -> None:
     first = apart.synapse_ps[0] - 2 * add - read  # the first message is taken by the synapse read
     assert shared.synapse_ps[0] == max(first + read + add, first + axon_in) + read + add
     assert shared.path_ps.sum(axis=1).tolist() == shared.duration_ps.tolist()
-    refused = loihi2(shared_port=["sweep", "accumulate"])
-    with pytest.raises(neurosim.errors.InputError, match="shared_port with a sweep that overlaps"):
-        run_program(compile_network(network, refused), frames, 2)
 
 
 def test_one_message_on_processors_by_hand() -> None:
@@ -121,6 +118,33 @@ def test_one_message_on_processors_by_hand() -> None:
     assert path[Resource.INTERRUPT] == 300_000
     assert path[Resource.ROW] == 500_000 + 1_100_000
     assert not counts.step_counts.any()
+
+
+def test_a_row_comes_by_several_words_at_a_time_by_hand() -> None:
+    """The row above has 13 words: with 4 at a time it holds the memory for 4 accesses of 4 ns."""
+    network, frames = one_spike(10)
+    wide = spinnaker_like(core__memories__synapse__ports=2, core__memories__synapse__banks=2)
+    counts = run_program(compile_network(network, wide), frames, 2)
+    assert counts.synapse_ps[0] == 1_120_000 + 300_000 + 500_000 + 4 * 4_000 + 100_000 + 600_000 + 10 * 50_000
+    assert counts.core_counts[:, CoreCount.SYNAPSE_READ_PS].tolist() == [0, 16_000]
+
+
+def test_cores_wait_for_a_memory_that_they_share_and_not_for_their_own() -> None:
+    """Two cores get a copy of a message at the same time; the row of the second is the same, 4 words, 16 ns."""
+    layers = [Layer("in", (1,), Relay(spikes=True))]
+    layers += [Layer(name, (1,), CubaLif(4096, 0, 1 << 20)) for name in ("a", "b")]
+    ends = [
+        Connection(("in",), name, Sparse(np.array([0, 1]), np.zeros(1, dtype=np.int64), np.full(1, 5), 1))
+        for name in ("a", "b")
+    ]
+    network, frames = Network(layers, ends, "two"), {"in": np.array([[1], [0]])}
+    waits = []
+    for shared in ("tile", None):
+        chip = spinnaker_like(chips=None, network__blocked=None, cores=3, core__memories__synapse__shared=shared)
+        counts = run_program(compile_network(network, chip), frames, 2)
+        assert counts.core_counts[:, CoreCount.SYNAPSE_READ_PS].tolist() == [0, 16_000, 16_000]
+        waits.append(counts.core_counts[:, CoreCount.MEMORY_WAIT_PS].tolist())
+    assert waits == [[0, 0, 16_000], [0, 0, 0]]
 
 
 def random_pool(neurons: int, fan_out: int, slowest: int, load: float, seed: int = 3) -> Network:

@@ -194,6 +194,11 @@ BARRIER: dict[str, object] = {
         ({"core__memories__synapse__shared": "chip"}, "core.memories.synapse.shared", "\"chip\" is not one of 'tile'"),
         ({"core__memories__synapse__banks": 0}, "core.memories.synapse.banks", "is zero"),
         (
+            {"core__memories__accumulator__banks": 2},
+            "core",
+            "memories.accumulator.banks: the times of a processor hold all its accesses but those of the synapse",
+        ),
+        (
             PIPELINE | BARRIER | {"core__memories__synapse__shared": "tile"},
             "core",
             "memories synapse: only the synapse memory of processor cores can be shared by a tile",
