@@ -1,6 +1,6 @@
 """Costs: counts times constants, latency and throughput, traffic, and the audit of every run."""
 
-from neurosim.costs.energy import PROVENANCE, EnergyTerm, Interval
+from neurosim.costs.energy import PROVENANCE, EnergyTerm, Interval, PowerTerm
 from neurosim.costs.incidents import Incidents
 from neurosim.costs.result import Energy, MemoryTraffic, Result
 from neurosim.costs.window import Window, find_window
@@ -12,6 +12,7 @@ __all__ = [
     "Incidents",
     "Interval",
     "MemoryTraffic",
+    "PowerTerm",
     "Result",
     "Window",
     "find_window",

@@ -24,7 +24,7 @@ from neurosim.engine.checkpoint import (
     run_digest,
     write_checkpoint,
 )
-from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS
+from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS, WORKS
 from neurosim.engine.critical import RESOURCES, path_totals
 from neurosim.engine.flow import FlowRun
 from neurosim.engine.function import FunctionRun, StepActivity
@@ -81,6 +81,9 @@ class RunCounts:
         Timesteps that a run of fast fidelity timed at cycle level too.
     checked_ps
         int64 (len(checked_steps),): their length at cycle level.
+    busy_ps
+        int64 (timesteps, layers, WORKS): time that the cores of each layer spent on each kind of `WORKS`, added up
+        over the cores. They exclude each other on processors only.
     """
 
     program: Program
@@ -103,6 +106,7 @@ class RunCounts:
     fidelity: str = "cycle"
     checked_steps: tuple[int, ...] = field(default=())
     checked_ps: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    busy_ps: IntArray = field(default_factory=lambda: np.zeros((0, 0, len(WORKS)), dtype=np.int64))
 
     @property
     def timesteps(self) -> int:
@@ -140,6 +144,8 @@ class _Totals:
         self.step_counts = np.zeros((timesteps, STEP_COUNTS), dtype=np.int64)
         self.dropped: IntArray | int = 0
         self.lost = np.zeros(program.cores, dtype=np.int64)
+        self.core_layer, self.works = program.core_layer, list(WORKS.values())
+        self.busy_ps = np.zeros((timesteps, len(network.layers), len(WORKS)), dtype=np.int64)
         feeding = {name for connection in network.connections for name in connection.sources}
         kept = [layer for layer in network.layers if layer.name not in feeding]
         self.outputs = {layer.name: np.zeros((timesteps, layer.size), dtype=np.int64) for layer in kept}
@@ -154,6 +160,7 @@ class _Totals:
         self.step_counts[step] = timing.events
         self.dropped = self.dropped + timing.dropped
         self.lost += timing.lost
+        np.add.at(self.busy_ps[step], self.core_layer, timing.core_counts[:, self.works])
         for name, values in self.outputs.items():
             if activity.read_out is not None:
                 values[step] = activity.read_out[name]
@@ -173,6 +180,7 @@ class _Totals:
             "step_counts": self.step_counts[:done],
             "dropped": np.asarray(self.dropped),
             "lost": self.lost,
+            "busy_ps": self.busy_ps[:done],
         }
         return arrays | {f"output/{name}": values[:done] for name, values in self.outputs.items()}
 
@@ -186,6 +194,7 @@ class _Totals:
         self.step_counts[:done] = arrays["step_counts"]
         self.dropped = arrays["dropped"]
         self.lost[:] = arrays["lost"]
+        self.busy_ps[:done] = arrays["busy_ps"]
         for name, values in self.outputs.items():
             values[:done] = arrays[f"output/{name}"]
 
@@ -337,7 +346,9 @@ def run_program(
                 "without one"
             )
     need_bytes = (
-        8 * timesteps * (len(program.network.layers) * LAYER_COUNTS + sum(o.size for o in program.network.outputs))
+        8
+        * timesteps
+        * (len(program.network.layers) * (LAYER_COUNTS + len(WORKS)) + sum(o.size for o in program.network.outputs))
     )
     if need_bytes > MOST_COUNT_BYTES:
         raise InputError(
@@ -402,4 +413,5 @@ def run_program(
         fidelity,
         checked,
         np.array(checked_ps, dtype=np.int64),
+        totals.busy_ps,
     )
