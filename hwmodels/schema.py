@@ -260,7 +260,8 @@ class Core(Model):
         if self.memory_pool is not None:
             pool = self.memory_pool.size
             for name in Memories.model_fields:
-                size = getattr(self.memories, name).size
+                memory = getattr(self.memories, name)
+                size = None if memory.shared else memory.size
                 if size is not None and size.value > pool.value:
                     need = f"memories.{name}.size {size.text}"
                     raise ValueError(f"{need} is more than memory_pool.size {pool.text}; lower it")

@@ -28,7 +28,10 @@ _SUBJECTS = {
     "network": "network",
     "chips": "network",
     "sync": "timestep",
-    "power": "power",
+    "power.static": "static",
+    "power.powered_core": "powered core",
+    "power.host": "host processor",
+    "power.active_core": "active core",
 }
 """What a constant is about, by how its key begins."""
 
