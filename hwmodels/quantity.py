@@ -321,6 +321,12 @@ class Power(Quantity):
     dimension = POWER
 
 
+class Text(Sourced):
+    """A fact in words."""
+
+    value: str = Field(min_length=1)
+
+
 class Counts(Sourced):
     """A list of whole numbers, ascending, each one or more: the widths a chip can store, say."""
 

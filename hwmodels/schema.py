@@ -21,6 +21,7 @@ from hwmodels.quantity import (
     Power,
     Quantity,
     Size,
+    Text,
     Time,
 )
 from neurosim.errors import ChipError, join_errors
@@ -419,6 +420,7 @@ class Chip(Model):
     title: str
     summary: str
     extends: str | None = None
+    process: Text | None = None
     mesh: Mesh
     chips: Chips | None = None
     core: Core

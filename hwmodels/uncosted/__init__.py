@@ -9,14 +9,8 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from hwmodels.explain import explain
-from hwmodels.quantity import Model, Sourced
+from hwmodels.quantity import Model, Text
 from neurosim.errors import ChipError, join_errors
-
-
-class Fact(Sourced):
-    """What is known about a chip, in words or numbers."""
-
-    value: str
 
 
 class Uncosted(Model):
@@ -37,7 +31,8 @@ class Uncosted(Model):
     reason: str = Field(min_length=1)
     way_out: str = Field(min_length=1)
     gaps: tuple[str, ...] = ()
-    facts: dict[str, Fact]
+    process: Text | None = None
+    facts: dict[str, Text]
 
     @property
     def refusal(self) -> str:

@@ -37,7 +37,7 @@ def print_report(summary: Summary, console: Console) -> None:
     shares = ", ".join(f"{percent(part)} % {kind}" for kind, part in parts.items())
     console.print(f"The energy rests on constants that are {shares}, {percent(gap)} % not published (gap).")
     print_list("Notes", summary["notes"], console)
-    print_list("What is not published about this chip", summary["gaps"], console)
+    print_list("What is not published about this chip, or not modelled", summary["gaps"], console)
 
 
 def _header(summary: Summary, console: Console) -> None:
