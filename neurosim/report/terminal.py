@@ -98,6 +98,9 @@ def _headline(summary: Summary, console: Console) -> None:
     )
     console.print(grid)
     console.print("The range takes energy constants and powers at the ends of their ranges, times at their values.")
+    gap = summary["provenance"]["gap"]
+    if gap:
+        console.print(f"{percent(gap)} % of the energy rests on constants that nobody published, see the notes.")
     for key, words in (("static_note", "static power: "), ("left_out", "The chip has ")):
         if included[key]:
             console.print(Text(f"{words}{included[key]}"))

@@ -17,6 +17,7 @@ from neurosim.engine.exercise import exercise_chips
 from neurosim.errors import ChipError
 from neurosim.network import Connection, CubaLif, Dense, Layer, Network, Relay
 from neurosim.report import summarise
+from neurosim.report.layout import scaled
 from neurosim.report.terminal import print_report
 
 TEST = {"kind": "estimate", "source": "this test", "note": "chosen here"}
@@ -202,3 +203,7 @@ def test_only_processors_have_an_active_power() -> None:
     plain["power"]["active_core"] = POWERS["active_core"]
     with pytest.raises(ChipError, match=r'power.active_core needs core.kind "processor"'):
         Chip.from_dict(plain)
+
+
+def test_a_small_number_is_not_shown_as_none() -> None:
+    assert scaled([1.0, 4e-4, 6e-4, 0.0, None], "J") == (["1.000", "<0.001", "0.001", "0.000", None], "J")
