@@ -18,6 +18,7 @@ from hwmodels.explain import Location, Problem, explain, quoted
 from hwmodels.lines import key_lines
 from hwmodels.quantity import Kind
 from hwmodels.schema import Chip
+from hwmodels.uncosted import load_uncosted, uncosted_names
 from neurosim.errors import ChipError, join_errors, suggest
 
 FILE_LIMIT = 2**20
@@ -169,8 +170,10 @@ def _read(name_or_path: str, beside: Path | None) -> ChipFile:
 
 def _read_shipped(name: str) -> ChipFile:
     known = chip_names()
+    if name in uncosted_names():
+        raise ChipError(load_uncosted(name).refusal)
     if name not in known:
-        near = suggest(name, known)
+        near = suggest(name, [*known, *uncosted_names()])
         raise ChipError(
             f'unknown chip "{name}"{near} (the chips are {", ".join(known)}; '
             "the name of a file of your own must end in .toml)"

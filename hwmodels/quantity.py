@@ -20,7 +20,8 @@ from neurosim.errors import suggest
 class Kind(StrEnum):
     """How a number came to be known.
 
-    The first four are the provenance of energies, times and powers, from the firmest to the weakest.
+    The first five are the provenance of energies, times and powers, from the firmest to the weakest. `GAP` marks a
+    constant that nobody published: an interval from an estimate, and a value in it so that sums can be made.
     `ARCHITECTURE` marks a capacity, a width or a count that is a fact of the design.
     """
 
@@ -28,6 +29,7 @@ class Kind(StrEnum):
     SIMULATED = "simulated"
     DERIVED = "derived"
     ESTIMATE = "estimate"
+    GAP = "gap"
     ARCHITECTURE = "architecture"
 
 
@@ -166,8 +168,9 @@ class Sourced(Model):
 
     @model_validator(mode="after")
     def _estimate_has_reason(self) -> Sourced:
-        if self.kind is Kind.ESTIMATE and not self.note.strip():
-            raise ValueError("is an estimate without a note; give the reasoning in note")
+        if self.kind in (Kind.ESTIMATE, Kind.GAP) and not self.note.strip():
+            what = "an estimate" if self.kind is Kind.ESTIMATE else "a gap"
+            raise ValueError(f"is {what} without a note; give the reasoning in note")
         return self
 
 
@@ -203,8 +206,24 @@ class Quantity(Sourced):
             raise ValueError(f"value {self.text} is outside its range {span}; mend one of them")
         if self.kind is Kind.ARCHITECTURE and not self.dimension.designed:
             raise ValueError(
-                f"{self.dimension.name} cannot be of kind architecture; say measured, simulated, derived or estimate"
+                f"{self.dimension.name} cannot be of kind architecture; say measured, simulated, derived, estimate "
+                "or gap"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _gap_has_interval(self) -> Quantity:
+        if self.kind is not Kind.GAP:
+            return self
+        if self.dimension.designed:
+            raise ValueError(
+                f"{self.dimension.name} cannot be of kind gap, which is for energies, times and powers; say estimate"
+            )
+        value, low, high = self._numbers
+        if None in (self.written_low, self.written_high) or low == high:
+            raise ValueError("is a gap without an interval; give low and high, from the estimate that note explains")
+        if value == 0:
+            raise ValueError("is a gap with the value zero, which would read as a published one; give a value above it")
         return self
 
     def model_post_init(self, context: Any, /) -> None:
@@ -300,6 +319,12 @@ class Power(Quantity):
     """A power in watts, zero or more."""
 
     dimension = POWER
+
+
+class Text(Sourced):
+    """A fact in words."""
+
+    value: str = Field(min_length=1)
 
 
 class Counts(Sourced):

@@ -21,11 +21,15 @@ from hwmodels.quantity import (
     Power,
     Quantity,
     Size,
+    Text,
     Time,
 )
 from neurosim.errors import ChipError, join_errors
 
 CORES_LIMIT = 2**20
+
+Work = Literal["sweep", "interrupt", "set_up", "row"]
+"""What a processor core can be busy with, in the order in which an engine counts it."""
 
 
 class Mesh(Model):
@@ -263,7 +267,8 @@ class Core(Model):
         if self.memory_pool is not None:
             pool = self.memory_pool.size
             for name in Memories.model_fields:
-                size = getattr(self.memories, name).size
+                memory = getattr(self.memories, name)
+                size = None if memory.shared else memory.size
                 if size is not None and size.value > pool.value:
                     need = f"memories.{name}.size {size.text}"
                     raise ValueError(f"{need} is more than memory_pool.size {pool.text}; lower it")
@@ -385,10 +390,32 @@ class Sync(Model):
 
 
 class ChipPower(Model):
-    """Power that flows whether or not anything happens."""
+    """Power that flows for a time, beside the energies of events.
+
+    `static` of each chip, `host` of each chip's awake host processors and `powered_core` of each core that a program
+    uses flow all the while, whether or not anything happens. `active_core` flows while a processor core does work of
+    the kinds in `active_work`, or of any kind without that key.
+    """
 
     static: Power
     static_note: str = ""
+    powered_core: Power | None = None
+    host: Power | None = None
+    active_core: Power | None = None
+    active_work: tuple[Work, ...] | None = None
+
+    @field_validator("active_work")
+    @classmethod
+    def _each_once(cls, works: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if works is not None and (not works or len(set(works)) < len(works)):
+            raise ValueError(f"{list(works)} must name one kind of work or more, each once; or leave it out for all")
+        return works
+
+    @model_validator(mode="after")
+    def _work_of_what(self) -> ChipPower:
+        if self.active_work is not None and self.active_core is None:
+            raise ValueError("active_work says when active_core flows; give active_core too, or leave it out")
+        return self
 
 
 class Chip(Model):
@@ -399,6 +426,7 @@ class Chip(Model):
     title: str
     summary: str
     extends: str | None = None
+    process: Text | None = None
     mesh: Mesh
     chips: Chips | None = None
     core: Core
@@ -469,6 +497,11 @@ class Chip(Model):
         kind = self.core.kind or "pipeline"
         if (self.sync.kind == "timer") and kind != "processor":
             raise ValueError('sync.kind "timer" needs core.kind "processor": only their late work is carried on')
+        if self.power.active_core is not None and kind != "processor":
+            raise ValueError(
+                'power.active_core needs core.kind "processor": the stages of other cores work at the same time, and '
+                "their energy is paid by event; leave it out"
+            )
         if self.sync.kind == "none":
             if kind != "pipeline":
                 raise ValueError('sync.kind "none" needs cores of kind "pipeline"')

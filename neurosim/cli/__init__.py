@@ -22,7 +22,7 @@ from neurosim.errors import NeurosimError
 COMMANDS = {
     "run": "Simulate a network on a chip: energy, latency and memory traffic.",
     "compile": "Place a network on a chip and write the compiled program.",
-    "chips": "List the chips, or show one with the source of every constant.",
+    "chips": "List the chips, show one with the source of every constant, or check a chip file.",
     "baseline": "Cost a network on a CPU, a GPU or a dense accelerator, by formulas.",
     "info": "Describe a network: its layers, units, connections and weights.",
     "warmup": "Compile all kernels now, so that the first run does not wait for them.",

@@ -1,7 +1,7 @@
 """Costs: counts times constants, latency and throughput, traffic, and the audit of every run."""
 
 from neurosim.costs.baseline import BaselineCost, baseline_cost
-from neurosim.costs.energy import PROVENANCE, EnergyTerm, Interval
+from neurosim.costs.energy import PROVENANCE, EnergyTerm, Interval, PowerTerm
 from neurosim.costs.incidents import Incidents
 from neurosim.costs.result import Energy, MemoryTraffic, Result
 from neurosim.costs.window import Window, find_window
@@ -14,6 +14,7 @@ __all__ = [
     "Incidents",
     "Interval",
     "MemoryTraffic",
+    "PowerTerm",
     "Result",
     "Window",
     "baseline_cost",

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from neurosim.engine import CoreCount, LayerCount, RunCounts
+from neurosim.engine.counters import WORKS
 from neurosim.errors import AuditError, join_errors
 
 
@@ -35,6 +36,8 @@ def audit_counts(run: RunCounts) -> None:
     equal("copies of packets = messages due at cores", int(sums[c.COPIES]), int(cores[CoreCount.PACKETS_IN]))
     charged = int(sums[[c.CHARGED_DENSE, c.CHARGED_SPARSE, c.CHARGED_CONV]].sum())
     equal("synops charged to layers = synops done by cores", charged, int(cores[CoreCount.SYNOPS_CHARGED]))
+    works = list(WORKS.values())
+    equal("time that layers worked = time that their cores did", int(run.busy_ps.sum()), int(cores[works].sum()))
     fed = {connection.target for connection in program.network.connections}
     for i, layer in enumerate(program.network.layers):
         updates = int(run.layer_counts[:, i, [c.UPDATES_ACTIVE, c.UPDATES_INACTIVE]].sum())

@@ -101,7 +101,7 @@ class BaselineCost:
     @cached_property
     def provenance(self) -> dict[str, float]:
         """Share of the energy that rests on each kind of constant."""
-        return provenance(self.terms, (PROVENANCE[0], ZERO))
+        return provenance(self.terms, ())
 
     @property
     def latency_s(self) -> float | None:

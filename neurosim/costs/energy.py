@@ -1,4 +1,4 @@
-"""Energy: counts times constants, each term with its interval and the kind of its constant."""
+"""Energy: counts times constants and powers times seconds, each term with its interval and its constant's kind."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 from hwmodels import Chip, Quantity
 from neurosim.engine import LayerCount
+from neurosim.engine.counters import WORKS
 
 FloatArray = NDArray[np.float64]
 
-PROVENANCE = ("measured", "simulated", "derived", "estimate")
-"""Kinds of constants, from the firmest to the weakest."""
+PROVENANCE = ("measured", "simulated", "derived", "estimate", "gap")
+"""Kinds of constants, from the firmest to the weakest; for a gap nobody published one, and an estimate stands in."""
+
+STATIC_KEY = "power.static"
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def energy_constants(chip: Chip) -> tuple[Constant, ...]:
 class Interval:
     """A number with the ends that its constants allow.
 
-    The ends take every energy constant and the static power at the same end of its own range, so they bound
+    The ends take every energy constant and every power at the same end of its own range, so they bound
     the sum of independent constants from outside. Times stand at their values.
     """
 
@@ -105,13 +108,15 @@ class EnergyTerm:
     key, kind, source
         The constant's place in the chip file, kind and source.
     counts
-        float64 (layers,): events of each layer.
+        float64 (layers,): events of each layer, or, where `timed`, seconds that its cores worked.
     energy_j
         Energy of all layers together.
     layer_energy_j
         float64 (layers,): energy of each layer.
     memory
         Memory it pays for, if any.
+    timed
+        Whether the constant is a power and the counts are seconds.
     """
 
     key: str
@@ -121,10 +126,35 @@ class EnergyTerm:
     energy_j: Interval
     layer_energy_j: FloatArray
     memory: str | None
+    timed: bool = False
+
+
+@dataclass(frozen=True)
+class PowerTerm:
+    """A power that flows whether or not anything happens, times seconds.
+
+    Attributes
+    ----------
+    key, kind, source
+        The constant's place in the chip file, kind and source.
+    parts
+        Chips or cores that take it.
+    seconds
+        For how long each takes it.
+    energy_j
+        Energy of all of them together.
+    """
+
+    key: str
+    kind: str
+    source: str
+    parts: int
+    seconds: float
+    energy_j: Interval
 
 
 def dynamic_terms(
-    chip: Chip, counts: NDArray[np.int64], stateful: NDArray[np.bool_], per: float
+    chip: Chip, counts: NDArray[np.int64], busy_ps: NDArray[np.int64], stateful: NDArray[np.bool_], per: float
 ) -> tuple[EnergyTerm, ...]:
     """Return the energy of what happened.
 
@@ -134,6 +164,8 @@ def dynamic_terms(
         Gives the constants.
     counts
         int64 (layers, LAYER_COUNTS).
+    busy_ps
+        int64 (layers, WORKS): time that the layers' cores worked.
     stateful
         bool (layers,): layers that have state; relays of outside messages pay no sending.
     per
@@ -144,33 +176,66 @@ def dynamic_terms(
         events = counts[:, list(constant.counts)].sum(axis=1).astype(np.float64)
         if constant.stateful:
             events = np.where(stateful, events, 0.0)
-        events = events / per
-        total, q = float(events.sum()), constant.quantity
-        terms.append(
-            EnergyTerm(
-                constant.key,
-                str(q.kind.value),
-                q.source,
-                events,
-                Interval(total * q.value * 1e-12, total * q.low * 1e-12, total * q.high * 1e-12),
-                events * (q.value * 1e-12),
-                constant.memory,
-            )
-        )
+        terms.append(_term(constant.key, constant.quantity, events / per, 1e-12, constant.memory))
+    active = chip.power.active_core
+    if active is not None:
+        works = [place for place, name in enumerate(WORKS) if name in active_works(chip)]
+        seconds = busy_ps[:, works].sum(axis=1) / (1e12 * per)
+        terms.append(_term("power.active_core", active, seconds, 1.0, None, timed=True))
     return tuple(terms)
 
 
-def static_term(chip: Chip, seconds: float) -> tuple[str, Interval]:
-    """Return the kind of the static power, and the energy of all chips over `seconds`."""
-    power, time = chip.power.static, seconds * chip.chip_count
-    return str(power.kind.value), Interval(power.value * time, power.low * time, power.high * time)
+def active_works(chip: Chip) -> tuple[str, ...]:
+    """Return the kinds of work for which a core's active power flows."""
+    return tuple(name for name in WORKS if chip.power.active_work is None or name in chip.power.active_work)
 
 
-def provenance(terms: tuple[EnergyTerm, ...], static: tuple[str, Interval]) -> dict[str, float]:
+def _term(
+    key: str, q: Quantity, counts: FloatArray, joules: float, memory: str | None, timed: bool = False
+) -> EnergyTerm:
+    total = float(counts.sum())
+    interval = Interval(total * q.value * joules, total * q.low * joules, total * q.high * joules)
+    return EnergyTerm(key, str(q.kind.value), q.source, counts, interval, counts * (q.value * joules), memory, timed)
+
+
+def power_terms(chip: Chip, cores: int, seconds: float) -> tuple[PowerTerm, ...]:
+    """Return the energy of the powers that flow whether or not anything happens, static power last.
+
+    Parameters
+    ----------
+    chip
+        Gives the constants.
+    cores
+        Cores that the program uses, which are those that are powered.
+    seconds
+        How long it all takes.
+    """
+    power, chips = chip.power, chip.chip_count
+    found = (
+        ("power.powered_core", power.powered_core, cores),
+        ("power.host", power.host, chips),
+        (STATIC_KEY, power.static, chips),
+    )
+    return tuple(
+        PowerTerm(
+            key,
+            str(q.kind.value),
+            q.source,
+            parts,
+            seconds,
+            Interval(q.value * parts * seconds, q.low * parts * seconds, q.high * parts * seconds),
+        )
+        for key, q, parts in found
+        if q is not None
+    )
+
+
+def provenance(terms: tuple[EnergyTerm, ...], powers: tuple[PowerTerm, ...]) -> dict[str, float]:
     """Return the share of the energy that rests on each kind of constant; the shares add up to 1."""
     parts = dict.fromkeys(PROVENANCE, 0.0)
     for term in terms:
         parts[term.kind] += term.energy_j.value
-    parts[static[0]] += static[1].value
+    for power in powers:
+        parts[power.kind] += power.energy_j.value
     total = sum(parts.values())
     return {kind: (part / total if total else 0.0) for kind, part in parts.items()}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neurosim.compiler import MEMORIES, Program
 from neurosim.compiler.topology import chip_topology, link_classes
 from neurosim.costs.audit import audit_counts, audit_sum
-from neurosim.costs.energy import ZERO, EnergyTerm, Interval, dynamic_terms, provenance, static_term
+from neurosim.costs.energy import ZERO, EnergyTerm, Interval, PowerTerm, dynamic_terms, power_terms, provenance
 from neurosim.costs.incidents import Incidents
 from neurosim.costs.window import Window, find_window
 from neurosim.engine import LayerCount, RunCounts
@@ -30,19 +30,29 @@ class Energy:
     ----------
     terms
         Dynamic parts, one a constant of the chip.
-    static_j
-        Static power times time.
-    static_kind
-        Kind of the static power's constant.
+    powers
+        Idle parts: powers that flow whether or not anything happens, static power last.
     """
 
     terms: tuple[EnergyTerm, ...]
-    static_j: Interval
-    static_kind: str
+    powers: tuple[PowerTerm, ...]
+
+    @property
+    def static_j(self) -> Interval:
+        """Static power of the chips times time."""
+        return self.powers[-1].energy_j
+
+    @property
+    def idle_j(self) -> Interval:
+        """Sum of the idle parts: what would have been used in the same time with nothing running."""
+        total = ZERO
+        for term in self.powers:
+            total = total + term.energy_j
+        return total
 
     @property
     def dynamic_j(self) -> Interval:
-        """Sum of the dynamic parts."""
+        """Sum of the dynamic parts: all that comes on top of the idle ones."""
         total = ZERO
         for term in self.terms:
             total = total + term.energy_j
@@ -50,8 +60,24 @@ class Energy:
 
     @property
     def total_j(self) -> Interval:
-        """Dynamic and static energy."""
-        return self.dynamic_j + self.static_j
+        """Dynamic and idle energy."""
+        return self.dynamic_j + self.idle_j
+
+    @property
+    def seconds(self) -> float:
+        """Time over which idle powers are charged."""
+        return self.powers[-1].seconds
+
+    @property
+    def powers_w(self) -> dict[str, Interval] | None:
+        """Mean powers in W as NeuroBench's system track defines them; None where no time passes.
+
+        ``idle``: with nothing running. ``active``: while the network runs, in all. ``dynamic``: active less idle.
+        """
+        if not self.seconds:
+            return None
+        parts = {"idle": self.idle_j, "active": self.total_j, "dynamic": self.dynamic_j}
+        return {name: part.scaled(1.0 / self.seconds) for name, part in parts.items()}
 
     @property
     def layer_dynamic_j(self) -> NDArray[np.float64]:
@@ -62,7 +88,7 @@ class Energy:
     @property
     def provenance(self) -> dict[str, float]:
         """Share of the energy that rests on each kind of constant; the shares add up to 1."""
-        return provenance(self.terms, (self.static_kind, self.static_j))
+        return provenance(self.terms, self.powers)
 
 
 @dataclass(frozen=True)
@@ -143,7 +169,7 @@ class Result:
     def _audit_energy(self) -> None:
         # The total adds up terms; the layers' parts are added up apart from it.
         energy = self.energy_run
-        parts = [*energy.layer_dynamic_j.tolist(), energy.static_j.value]
+        parts = [*energy.layer_dynamic_j.tolist(), *(term.energy_j.value for term in energy.powers)]
         audit_sum("energy of the run by layer", energy.total_j.value, parts)
 
     @property
@@ -211,27 +237,29 @@ class Result:
     @cached_property
     def energy_run(self) -> Energy:
         """Energy of all timesteps."""
-        terms = dynamic_terms(self.chip, self.counts.layer_counts.sum(axis=0), self._stateful, 1)
-        kind, static = static_term(self.chip, float(self.counts.duration_ps.sum()) * PICO)
-        return Energy(terms, static, kind)
+        counts, busy_ps = self.counts.layer_counts.sum(axis=0), self.counts.busy_ps.sum(axis=0)
+        terms = dynamic_terms(self.chip, counts, busy_ps, self._stateful, 1)
+        return Energy(terms, power_terms(self.chip, self.program.cores, float(self.counts.duration_ps.sum()) * PICO))
 
     @cached_property
     def energy_inference(self) -> Energy | None:
         """Mean energy of a steady inference; None where the run holds none.
 
-        Dynamic energy follows each inference from layer to layer. Static power is charged for the time
+        Dynamic energy follows each inference from layer to layer. Idle powers are charged for the time
         in which one inference passes, the mean length of its timesteps.
         """
         window = self.window
         if not window.steady:
             return None
-        spans = zip(window.layer_start, window.layer_stop, strict=True)
-        counts = np.array([self.counts.layer_counts[a:b, i].sum(axis=0) for i, (a, b) in enumerate(spans)])
-        terms = dynamic_terms(self.chip, counts, self._stateful, window.steady)
+        spans = list(zip(window.layer_start, window.layer_stop, strict=True))
+        counts, busy_ps = (
+            np.array([each[a:b, i].sum(axis=0) for i, (a, b) in enumerate(spans)])
+            for each in (self.counts.layer_counts, self.counts.busy_ps)
+        )
+        terms = dynamic_terms(self.chip, counts, busy_ps, self._stateful, window.steady)
         seconds = self.timestep_mean_s
         assert seconds is not None
-        kind, static = static_term(self.chip, seconds * window.steps_per_inference)
-        return Energy(terms, static, kind)
+        return Energy(terms, power_terms(self.chip, self.program.cores, seconds * window.steps_per_inference))
 
     @property
     def timestep_mean_s(self) -> float | None:

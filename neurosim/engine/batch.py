@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosim.compiler import Program
 from neurosim.engine import step_kernels
-from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS
+from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS, WORKS
 from neurosim.engine.critical import RESOURCES, Resource, path_totals
 from neurosim.engine.function import StepActivity
 from neurosim.engine.timing import StepTiming, TimeRun
@@ -37,8 +38,8 @@ class Piece:
         What happened in each.
     spans_ps
         int64 (4, K): length, end of the last sweep, of the last arrival, of the last accumulation.
-    layer_counts, path_ps, events
-        int64 (K, L, LAYER_COUNTS), (K, RESOURCES), (K, STEP_COUNTS).
+    layer_counts, path_ps, events, busy_ps
+        int64 (K, L, LAYER_COUNTS), (K, RESOURCES), (K, STEP_COUNTS), (K, L, WORKS).
     core_counts, link_flits, dropped, lost
         Sums over the timesteps.
     timings, traces
@@ -50,6 +51,7 @@ class Piece:
     layer_counts: IntArray
     path_ps: IntArray
     events: IntArray
+    busy_ps: IntArray
     core_counts: IntArray
     link_flits: IntArray
     dropped: IntArray
@@ -58,15 +60,21 @@ class Piece:
     traces: Sequence[PacketTrace] = ()
 
     @classmethod
-    def of(cls, activities: Sequence[StepActivity], steps: Sequence[tuple[StepTiming, PacketTrace]]) -> Piece:
-        """Return the sums of timesteps that were timed one by one."""
+    def of(
+        cls, program: Program, activities: Sequence[StepActivity], steps: Sequence[tuple[StepTiming, PacketTrace]]
+    ) -> Piece:
+        """Return the sums of timesteps of a program that were timed one by one."""
         timings = [timing for timing, _ in steps]
+        busy = np.zeros((len(timings), len(program.network.layers), len(WORKS)), dtype=np.int64)
+        for row, timing in zip(busy, timings, strict=True):
+            np.add.at(row, program.core_layer, timing.core_counts[:, list(WORKS.values())])
         return cls(
             activities,
             np.array([(t.duration_ps, t.sweep_ps, t.network_ps, t.synapse_ps) for t in timings], dtype=np.int64).T,
             np.stack([t.layer_counts for t in timings]),
             np.stack([path_totals(t.path) for t in timings]),
             np.stack([t.events for t in timings]),
+            busy,
             np.sum([t.core_counts for t in timings], axis=0),
             np.sum([t.link_flits for t in timings], axis=0),
             np.sum([t.dropped for t in timings], axis=0),
@@ -135,7 +143,7 @@ class Batches:
             As `TimeRun.step`.
         """
         found = self._time_many(activities) if self.many and len(activities) else None
-        return found or Piece.of(activities, [self.timer.step(activity) for activity in activities])
+        return found or Piece.of(self.timer.program, activities, [self.timer.step(activity) for activity in activities])
 
     def _time_many(self, activities: Sequence[StepActivity]) -> Piece | None:
         """Time them in one call; None where a timestep is not in order, for `TimeRun.step` to say what it is."""
@@ -149,13 +157,14 @@ class Batches:
         paths = np.zeros((count, RESOURCES), dtype=np.int64)
         layer_counts = np.zeros((count, layers, LAYER_COUNTS), dtype=np.int64)
         core_counts = np.zeros((program.cores, CORE_COUNTS), dtype=np.int64)
+        busy = np.zeros((count, layers, len(WORKS)), dtype=np.int64)
         link_flits = np.zeros(timer.mesh.topology.next_router.shape, dtype=np.int64)
         done = step_kernels.time_steps(
             self.rules, first, np.concatenate([a.neuron for a in activities]),
             np.concatenate([a.value for a in activities]), np.stack([a.layer_start for a in activities]),
             np.stack([a.synops for a in activities]), np.stack([a.active for a in activities]),
             np.stack([touched for touched, _ in visits]), np.stack([met for _, met in visits]), self._flights, spans,
-            paths, layer_counts, core_counts, link_flits,
+            paths, layer_counts, busy, core_counts, link_flits,
         )  # fmt: skip
         if done != count:
             return None
@@ -168,6 +177,6 @@ class Batches:
         spans[0] = end + paths[:, Resource.TICK]
         return Piece(
             activities, spans, layer_counts, paths,
-            np.zeros((count, STEP_COUNTS), dtype=np.int64), core_counts, link_flits, np.zeros_like(link_flits),
-            np.zeros(program.cores, dtype=np.int64),
+            np.zeros((count, STEP_COUNTS), dtype=np.int64), busy * timer.tick_ps, core_counts, link_flits,
+            np.zeros_like(link_flits), np.zeros(program.cores, dtype=np.int64),
         )  # fmt: skip

@@ -22,7 +22,7 @@ from neurosim.engine.function import FunctionRun
 from neurosim.errors import InputError
 from neurosim.files import atomic_path
 
-SCHEMA = "neurosim.checkpoint/1"
+SCHEMA = "neurosim.checkpoint/2"
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -64,6 +64,14 @@ class CoreCount(IntEnum):
 
 CORE_COUNTS = len(CoreCount)
 
+WORKS = {
+    "sweep": CoreCount.SWEEP_PS,
+    "interrupt": CoreCount.AXON_IN_PS,
+    "set_up": CoreCount.SET_UP_PS,
+    "row": CoreCount.ACCUMULATE_PS,
+}
+"""What a processor core is busy with -> the count of its time. The four exclude each other."""
+
 
 class StepCount(IntEnum):
     """What went wrong in a timestep, where a chip lets it.

@@ -25,7 +25,7 @@ from neurosim.engine.checkpoint import (
     run_digest,
     write_checkpoint,
 )
-from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS
+from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS, WORKS
 from neurosim.engine.critical import RESOURCES
 from neurosim.engine.flow import FlowRun
 from neurosim.engine.function import FunctionRun, StepActivity
@@ -83,6 +83,9 @@ class RunCounts:
         Timesteps that a run of fast fidelity timed at cycle level too.
     checked_ps
         int64 (len(checked_steps),): their length at cycle level.
+    busy_ps
+        int64 (timesteps, layers, WORKS): time that the cores of each layer spent on each kind of `WORKS`, added up
+        over the cores. They exclude each other on processors only.
     """
 
     program: Program
@@ -105,6 +108,7 @@ class RunCounts:
     fidelity: str = "cycle"
     checked_steps: tuple[int, ...] = field(default=())
     checked_ps: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    busy_ps: IntArray = field(default_factory=lambda: np.zeros((0, 0, len(WORKS)), dtype=np.int64))
 
     @property
     def timesteps(self) -> int:
@@ -142,6 +146,7 @@ class _Totals:
         self.step_counts = np.zeros((timesteps, STEP_COUNTS), dtype=np.int64)
         self.dropped: IntArray | int = 0
         self.lost = np.zeros(program.cores, dtype=np.int64)
+        self.busy_ps = np.zeros((timesteps, len(network.layers), len(WORKS)), dtype=np.int64)
         feeding = {name for connection in network.connections for name in connection.sources}
         kept = [layer for layer in network.layers if layer.name not in feeding]
         self.outputs = {layer.name: np.zeros((timesteps, layer.size), dtype=np.int64) for layer in kept}
@@ -153,6 +158,7 @@ class _Totals:
         self.link_flits = self.link_flits + piece.link_flits
         self.spans[:, first:last] = piece.spans_ps
         self.path_ps[first:last] = piece.path_ps
+        self.busy_ps[first:last] = piece.busy_ps
         self.step_counts[first:last] = piece.events
         self.dropped = self.dropped + piece.dropped
         self.lost += piece.lost
@@ -177,6 +183,7 @@ class _Totals:
             "step_counts": self.step_counts[:done],
             "dropped": np.asarray(self.dropped),
             "lost": self.lost,
+            "busy_ps": self.busy_ps[:done],
         }
         return arrays | {f"output/{name}": values[:done] for name, values in self.outputs.items()}
 
@@ -190,6 +197,7 @@ class _Totals:
         self.step_counts[:done] = arrays["step_counts"]
         self.dropped = arrays["dropped"]
         self.lost[:] = arrays["lost"]
+        self.busy_ps[:done] = arrays["busy_ps"]
         for name, values in self.outputs.items():
             values[:done] = arrays[f"output/{name}"]
 
@@ -218,7 +226,7 @@ def _timed_late(
         due = every and activity.timestep // every > saved // every
         if due:
             saved = activity.timestep
-        yield Piece.of(pending, results), function_state(function) if due else None
+        yield Piece.of(timer.program, pending, results), function_state(function) if due else None
         pending = []
 
 
@@ -228,7 +236,7 @@ def _flown(flow: FlowRun, timesteps: int, every: int) -> Iterator[tuple[Piece, A
         activity, timing, trace = flow.advance()
         audit_synops(flow.function.network, activity)
         due = every and activity.timestep % every == 0
-        yield Piece.of([activity], [(timing, trace)]), function_state(flow.function) if due else None
+        yield Piece.of(flow.program, [activity], [(timing, trace)]), function_state(flow.function) if due else None
 
 
 def _gathered(
@@ -346,7 +354,9 @@ def run_program(
     if trace is not None:
         trace.check(timesteps, program.cores, program.step_name)
     need_bytes = (
-        8 * timesteps * (len(program.network.layers) * LAYER_COUNTS + sum(o.size for o in program.network.outputs))
+        8
+        * timesteps
+        * (len(program.network.layers) * (LAYER_COUNTS + len(WORKS)) + sum(o.size for o in program.network.outputs))
     )
     if need_bytes > MOST_COUNT_BYTES:
         raise InputError(
@@ -414,4 +424,5 @@ def run_program(
         fidelity,
         checked,
         np.array(checked_ps, dtype=np.int64),
+        totals.busy_ps,
     )

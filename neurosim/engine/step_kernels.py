@@ -34,7 +34,10 @@ from neurosim.engine.row_kernels import (
 
 # Columns of the counts, as in `counters`.
 SYNOPS, SYNOPS_NONZERO = 1, 2
-STALL, INPUT_WAIT, INJECTION_QUEUE = 4, 8, 9
+PACKETS_IN, SWEEP, STALL, ACCUMULATE, INPUT_WAIT, INJECTION_QUEUE = 1, 3, 4, 7, 8, 9
+
+# Works, in the order of `counters.WORKS`; a pipeline has no set-ups.
+SWEEPING, TAKING, ADDING = 0, 1, 3
 
 # Rows of `spans`.
 END, SWEEP_END, NETWORK_END, SYNAPSE_END = 0, 1, 2, 3
@@ -139,7 +142,7 @@ def _fast(rules, trees, core_first, tail_work, packets, copies, counters, rows):
 
 @nb.njit(cache=True, nogil=True)
 def time_steps(
-    rules, first, neuron, value, bounds, synops, active, touched, met, flights, spans, paths, layer_counts,
+    rules, first, neuron, value, bounds, synops, active, touched, met, flights, spans, paths, layer_counts, busy,
     core_counts, link_flits,
 ):  # fmt: skip
     """Time K timesteps, each of which begins with an empty network; return how many were in order.
@@ -167,6 +170,8 @@ def time_steps(
         int64 (K, RESOURCES), zeros, filled: ticks on the critical path; without barrier and tick.
     layer_counts
         int64 (K, L, LAYER_COUNTS), zeros, filled.
+    busy
+        int64 (K, L, WORKS), zeros, filled: ticks of work of each layer's cores.
     core_counts
         int64 (C, CORE_COUNTS), added to; times in ticks.
     link_flits
@@ -190,6 +195,7 @@ def time_steps(
     counters = np.zeros((cores, CORE_COUNTERS), dtype=np.int64)
     trees = np.zeros((1, link_flits.shape[0]), dtype=np.int64)
     rows = np.empty_like(net.rows)
+    mine = np.zeros_like(core_counts)
     for k in range(first.size - 1):
         senders, messages = neuron[first[k] : first[k + 1]], value[first[k] : first[k + 1]]
         counts = layer_counts[k]
@@ -197,9 +203,9 @@ def time_steps(
             return k
         for m in range(senders.size):
             payload[senders[m]] = messages[m]
+        mine[:] = 0
         made = build_packets(
-            rules.sweep, payload, active[k], touched[k], met[k], packets, copies, core_first, tail_work, counts,
-            core_counts,
+            rules.sweep, payload, active[k], touched[k], met[k], packets, copies, core_first, tail_work, counts, mine,
         )  # fmt: skip
         for m in range(senders.size):
             payload[senders[m]] = 0
@@ -217,9 +223,15 @@ def time_steps(
         for c in range(cores):
             sweep_end = max(sweep_end, counters[c, CORE_SWEEP_END])
             synapse_end = max(synapse_end, counters[c, CORE_FINISH])
-            core_counts[c, STALL] += counters[c, CORE_STALL]
-            core_counts[c, INPUT_WAIT] += counters[c, CORE_WAIT]
-            core_counts[c, INJECTION_QUEUE] += queued[c]
+            mine[c, STALL] = counters[c, CORE_STALL]
+            mine[c, INPUT_WAIT] = counters[c, CORE_WAIT]
+            mine[c, INJECTION_QUEUE] = queued[c]
+            work = busy[k, rules.sweep.core_layer[c]]
+            work[SWEEPING] += mine[c, SWEEP]
+            work[TAKING] += mine[c, PACKETS_IN] * net.axon_in
+            work[ADDING] += mine[c, ACCUMULATE]
+            for column in range(mine.shape[1]):
+                core_counts[c, column] += mine[c, column]
         end = max(sweep_end, last, synapse_end)
         if not add_path(
             end, core_first, tail_work, packets, copies, counters, ready, net, rules.inject_queue, rules.stage_queue,

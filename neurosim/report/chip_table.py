@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from hwmodels import Chip, Kind
+from hwmodels import Chip
+from hwmodels.uncosted import Uncosted
+from neurosim.report.chip_words import can_run, core_kind, covers, kind_counts, sync_words, unpublished
 from neurosim.report.layout import Column, counted, print_columns, print_list
 
 _NAMING = ("schema", "name", "title", "summary", "extends", "gaps")
@@ -47,7 +49,10 @@ def entries(chip: Chip) -> Iterator[Entry]:
     """Yield every number and choice of a chip, section by section in the order of the schema."""
     plain = {key: held for key, held in chip.to_dict().items() if key not in _NAMING}
     for section, held in plain.items():
-        yield from _section(section, held)
+        if "source" in held:
+            yield _entry("", section, held)
+        else:
+            yield from _section(section, held)
 
 
 def _section(section: str, table: dict[str, Any]) -> Iterator[Entry]:
@@ -84,26 +89,56 @@ def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def print_chips(chips: Sequence[Chip], console: Console) -> None:
-    """Print a table of chips with the number of their constants by kind."""
+def print_chips(chips: Sequence[Chip], uncosted: Sequence[Uncosted], console: Console) -> None:
+    """Print a table of chips with the number of their constants by kind, and of those that are refused."""
     kinds = [Counter(entry.kind for entry in entries(chip)) for chip in chips]
     columns = [
         Column("chip", [chip.name for chip in chips], left=True),
-        Column("title", [chip.title for chip in chips], wrapped=True),
+        Column("cores'\nkind", [core_kind(chip) for chip in chips], left=True),
+        Column("process", [_process(chip) for chip in chips], left=True),
         Column("cores", [chip.cores for chip in chips]),
-        Column("constants", [_counts(counts) for counts in kinds], wrapped=True),
+        Column("neurons", [chip.cores * (chip.core.neurons_usable or chip.core.neurons).value for chip in chips]),
+        Column("sync", [sync_words(chip) for chip in chips], left=True),
+        Column("messages", [_messages(chip) for chip in chips], left=True),
+        Column("title", [chip.title for chip in chips], wrapped=True),
+        Column("constants", [kind_counts(counts) for counts in kinds], wrapped=True),
     ]
     print_columns("Chips", columns, console)
+    print_list("Known, but refused", [f"{chip.name}: {chip.title}. {chip.summary}" for chip in uncosted], console)
     console.print()
-    console.print("neurosim chips NAME shows one with the source of every constant.")
+    console.print("neurosim chips NAME shows one with the source of every constant, and the reason for a refusal;")
+    console.print("neurosim chips check FILE checks a chip file of your own.")
 
 
-def _counts(kinds: Counter[str]) -> str:
-    return ", ".join(f"{kinds[kind]} {kind.value}" for kind in Kind if kinds[kind])
+def _process(chip: Chip) -> str:
+    return "-" if chip.process is None else chip.process.value
 
 
-def print_chip(chip: Chip, console: Console, base: Chip | None = None) -> None:
-    """Print a chip: every entry with value, range, kind, source and note, and what is not published.
+def _messages(chip: Chip) -> str:
+    bits = chip.network.payload.value
+    return f"{bits} bits" if bits else "spikes"
+
+
+def print_uncosted(chip: Uncosted, console: Console) -> None:
+    """Print a chip that is refused: why, what to do instead, and what is known."""
+    console.print(Text.assemble((chip.name, "bold"), ": ", chip.title))
+    console.print(Text(chip.summary))
+    console.print()
+    console.print(Text(f"It cannot be costed: {chip.reason}."))
+    console.print(Text(f"Way out: {chip.way_out}."))
+    facts = {"process": chip.process, **chip.facts} if chip.process else chip.facts
+    width = max(map(len, facts))
+    console.print()
+    for key, fact in facts.items():
+        if fact is not None:
+            _print_entry(Entry("", key, fact.value, "", fact.kind.value, fact.source, fact.note), width, console)
+    print_list("What is not published about this chip, or not modelled", chip.gaps, console)
+
+
+def print_chip(
+    chip: Chip, console: Console, base: Chip | None = None, settings: Mapping[str, str] | None = None
+) -> None:
+    """Print a chip: what it can run, what its model covers, every entry with its source, and what is not published.
 
     Parameters
     ----------
@@ -112,27 +147,41 @@ def print_chip(chip: Chip, console: Console, base: Chip | None = None) -> None:
     console
         Where to.
     base
-        The chip that it extends; entries that differ from it are marked.
+        The chip that it extends or that values were set in; entries that differ from it are marked.
+    settings
+        Values that were set in the base from outside, by dotted key.
     """
     console.print(Text.assemble((chip.name, "bold"), ": ", chip.title))
     console.print(Text(chip.summary))
     found = list(entries(chip))
-    changes = _changes(chip, base, {f"{entry.section}.{entry.key}" for entry in found})
+    changes = _changes(chip, base, {_dotted(entry) for entry in found})
     lost = changes.pop("", [])
-    if chip.extends:
+    for key, value in (settings or {}).items():
+        console.print(Text(f"set by the user: {key} = {value}"))
+    if chip.extends and not settings:
         marked = f"; {counted(len(changes), 'entry', 'entries')} of another value, marked *" if base else ""
         console.print(Text(f"extends {chip.extends}{marked}"))
     for change in lost:
         console.print(Text(f"* {change}"))
+    print_list("What it can run", can_run(chip), console)
+    print_list("What the model covers", covers(chip), console)
+    if base is not None:
+        differing = (f"{key}: {'; '.join(change)}" for key, change in changes.items())
+        print_list(f"What differs from {base.name}{' as its file has it' if settings else ''}", differing, console)
     width = max(len(entry.key) for entry in found)
     section = ""
-    for entry in found:
-        if entry.section != section:
+    for number, entry in enumerate(found):
+        if entry.section != section or not number:
             section = entry.section
             console.print()
-            console.print(Text(f"[{section}]", style="bold"))
-        _print_entry(entry, width, console, changes.get(f"{entry.section}.{entry.key}", []))
-    print_list("What is not published about this chip", chip.gaps, console)
+            console.print(Text(f"[{section}]" if section else "Constants, with their sources", style="bold"))
+        _print_entry(entry, width, console, changes.get(_dotted(entry), []))
+    print_list("Constants that nobody published, with the interval of an estimate", unpublished(chip), console)
+    print_list("What is not published about this chip, or not modelled", chip.gaps, console)
+
+
+def _dotted(entry: Entry) -> str:
+    return f"{entry.section}.{entry.key}" if entry.section else entry.key
 
 
 def _changes(chip: Chip, base: Chip | None, known: set[str]) -> dict[str, list[str]]:

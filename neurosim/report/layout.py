@@ -39,7 +39,7 @@ def percent(part: float) -> str:
 
 
 def scaled(values: Sequence[float | None], unit: str, prefixed: str | None = None) -> tuple[list[Cell], str]:
-    """Return texts of `values` in one unit, and that unit with its prefix.
+    """Return texts of `values` in one unit, and that unit with its prefix; small ones are not shown as none.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ def scaled(values: Sequence[float | None], unit: str, prefixed: str | None = Non
         largest = max((abs(v) for v in values if v is not None), default=0.0)
         prefixed = Quantity(largest, unit).render(prec=3).split()[-1]
     factor = Quantity(f"1 {prefixed}").real
-    return [None if v is None else f"{v / factor:,.3f}" for v in values], prefixed
+    shown = [v if v is None else v / factor for v in values]
+    return [v if v is None else "<0.001" if 0.0 < v < 0.0005 else f"{v:,.3f}" for v in shown], prefixed
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from neurosim.engine import LayerCount, Resource, binding
 from neurosim.engine.counters import StepCount
 from neurosim.files import atomic_path
 from neurosim.formats import reader_options
+from neurosim.report.included import gap_sentences, included
 from neurosim.report.origin import Origin, chip_sha256
 from neurosim.report.routing import fullest_router
 
@@ -24,13 +25,22 @@ SCHEMA = "neurosim.summary/1"
 
 PS_PER_S = 10**12
 
-STATIC_KEY = "power.static"
-
 MEANINGS = {
     "energy": (
         "Mean energy of a steady inference. Dynamic: what its work costs in every layer, each layer looked "
-        "at in the timesteps in which the inference reaches it. Static: static power times the time until "
-        "the next inference enters."
+        "at in the timesteps in which the inference reaches it, and the power of cores at work, where the chip has "
+        "one. Idle: the powers that flow whether or not anything happens (static, of it the chips' static power, and "
+        "where the chip has them powered cores and awake host processors) times the time until the next inference "
+        "enters."
+    ),
+    "power": (
+        "Mean powers per steady inference, or of the run where it holds none, as NeuroBench's system track defines "
+        "them. Idle: with nothing running. Active: while the network runs, in all. Dynamic: active less idle. "
+        "included says in words what each of them holds."
+    ),
+    "gaps": (
+        "A constant of kind gap is one that nobody published: its interval comes from an estimate, and a value within "
+        "it stands in sums. Its share in provenance is that of gap."
     ),
     "latency": (
         "Mean time of a steady inference from the start of its first timestep to the end of the one that "
@@ -50,7 +60,7 @@ MEANINGS = {
     ),
     "startup": "Timesteps up to and with the one that completes the first inference's answer.",
     "interval": (
-        "low and high take energy constants and static power at the ends of their ranges, times at their "
+        "low and high take energy constants and powers at the ends of their ranges, times at their "
         "values. All stand at the same end, so the energy at these times is bounded from outside; a constant "
         "whose sources give no range counts as exact."
     ),
@@ -81,7 +91,7 @@ MEANINGS = {
     ),
     "provenance": (
         "Shares of the energy per inference, or of the run where it holds no steady inference, by the kind "
-        "of the constant that each part rests on. Static energy is booked to the kind of the static power; the "
+        "of the constant that each part rests on. Idle energy is booked to the kinds of its powers; the "
         "time that it is multiplied with rests on the chip's time constants, whose kinds are not counted here."
     ),
     "memories": (
@@ -144,6 +154,8 @@ def summarise(
         "startup_timesteps": int(window.startup_timesteps),
         "energy_per_inference_j": None if inference is None else _energy(inference),
         "energy_run_j": _energy(run),
+        "power_w": _powers(energy),
+        "included": included(result),
         "latency_per_inference_s": result.latency_inference_s,
         "throughput_inferences_per_s": result.throughput_inferences_per_s,
         "timestep_s": _timestep(result),
@@ -163,6 +175,7 @@ def summarise(
             *(() if result.window_note is None else (result.window_note,)),
             *notes,
             *result.notes,
+            *gap_sentences(result),
             *_shortage(result),
         ],
         "gaps": list(result.chip.gaps),
@@ -203,7 +216,18 @@ def _energy(energy: Energy) -> dict[str, float]:
         "low": float(total.low),
         "high": float(total.high),
         "dynamic": float(energy.dynamic_j.value),
+        "idle": float(energy.idle_j.value),
         "static": float(energy.static_j.value),
+    }
+
+
+def _powers(energy: Energy) -> dict[str, Any] | None:
+    powers_w = energy.powers_w
+    if powers_w is None:
+        return None
+    return {
+        name: {"value": float(power.value), "low": float(power.low), "high": float(power.high)}
+        for name, power in powers_w.items()
     }
 
 
@@ -280,33 +304,43 @@ def _incidents(result: Result) -> dict[str, int]:
 
 
 def _terms(result: Result) -> list[dict[str, Any]]:
-    """Return every part of the energy, static power last; per inference where the run holds a steady one."""
+    """Return every part of the energy, static power last; per inference where the run holds a steady one.
+
+    Events have numbers, powers have seconds: those of all chips or cores that take them, added up.
+    """
     run, inference = result.energy_run, result.energy_inference
     out = []
     for i, term in enumerate(run.terms):
         one = None if inference is None else inference.terms[i]
+        total, each = float(term.counts.sum()), None if one is None else float(one.counts.sum())
         out.append(
             {
                 "key": term.key,
                 "kind": term.kind,
                 "source": term.source,
-                "events_per_inference": None if one is None else float(one.counts.sum()),
+                "events_per_inference": None if term.timed else each,
+                "seconds_per_inference": each if term.timed else None,
                 **_span(None if one is None else one.energy_j),
-                "events_run": int(term.counts.sum()),
+                "events_run": None if term.timed else int(total),
+                "seconds_run": total if term.timed else None,
                 "energy_run_j": float(term.energy_j.value),
             }
         )
-    out.append(
-        {
-            "key": STATIC_KEY,
-            "kind": run.static_kind,
-            "source": result.chip.power.static.source,
-            "events_per_inference": None,
-            **_span(None if inference is None else inference.static_j),
-            "events_run": None,
-            "energy_run_j": float(run.static_j.value),
-        }
-    )
+    for i, power in enumerate(run.powers):
+        held = None if inference is None else inference.powers[i]
+        out.append(
+            {
+                "key": power.key,
+                "kind": power.kind,
+                "source": power.source,
+                "events_per_inference": None,
+                "seconds_per_inference": None if held is None else held.parts * held.seconds,
+                **_span(None if held is None else held.energy_j),
+                "events_run": None,
+                "seconds_run": power.parts * power.seconds,
+                "energy_run_j": float(power.energy_j.value),
+            }
+        )
     return out
 
 

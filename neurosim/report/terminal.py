@@ -32,10 +32,12 @@ def print_report(summary: Summary, console: Console) -> None:
     _layers(summary, console)
     _memories(summary, console)
     _terms(summary, console)
-    shares = ", ".join(f"{percent(part)} % {kind}" for kind, part in summary["provenance"].items())
-    console.print(f"The energy rests on constants that are {shares}.")
+    parts = dict(summary["provenance"])
+    gap = parts.pop("gap")
+    shares = ", ".join(f"{percent(part)} % {kind}" for kind, part in parts.items())
+    console.print(f"The energy rests on constants that are {shares}, {percent(gap)} % not published (gap).")
     print_list("Notes", summary["notes"], console)
-    print_list("What is not published about this chip", summary["gaps"], console)
+    print_list("What is not published about this chip, or not modelled", summary["gaps"], console)
 
 
 def _header(summary: Summary, console: Console) -> None:
@@ -69,9 +71,15 @@ def _headline(summary: Summary, console: Console) -> None:
         engineering(energy["value"], "J"),
         f"{low} to {high}, see below",
     )
-    row("  dynamic", engineering(energy["dynamic"], "J"), "its work, followed from layer to layer", False)
-    static = "static power until the next inference enters" if inference else "static power all the while"
-    row("  static", engineering(energy["static"], "J"), static, False)
+    included = summary["included"]
+    row("  dynamic", engineering(energy["dynamic"], "J"), f"its work: {included['dynamic']}", False)
+    until = "until the next inference enters" if inference else "all the while"
+    row("  idle", engineering(energy["idle"], "J"), f"{included['idle']}; {until}", False)
+    powers = summary["power_w"]
+    if powers is not None:
+        power = {name: engineering(held["value"], "W") for name, held in powers.items()}
+        span = " to ".join(engineering(powers["active"][end], "W") for end in ("low", "high"))
+        row("power", power["active"], f"mean while it runs, {span}: idle {power['idle']}, dynamic {power['dynamic']}")
     latency, rate = summary["latency_per_inference_s"], summary["throughput_inferences_per_s"]
     in_time = ", if ticks were in time" if summary["incidents"]["late_timesteps"] else ""
     name = summary["step"]
@@ -94,9 +102,13 @@ def _headline(summary: Summary, console: Console) -> None:
         False,
     )
     console.print(grid)
-    console.print(
-        "The range takes energy constants and static power at the ends of their ranges, times at their values."
-    )
+    console.print("The range takes energy constants and powers at the ends of their ranges, times at their values.")
+    gap = summary["provenance"]["gap"]
+    if gap:
+        console.print(f"{percent(gap)} % of the energy rests on constants that nobody published, see the notes.")
+    for key, words in (("static_note", "static power: "), ("left_out", "The chip has ")):
+        if included[key]:
+            console.print(Text(f"{words}{included[key]}"))
 
 
 def _binding(summary: Summary, console: Console) -> None:

@@ -59,7 +59,7 @@ def test_hops_of_the_placement_are_those_between_its_tiles(folder: Path, capsys:
     ("args", "words"),
     [
         (["tiny.net", "--chip", "loihi2"], "-o"),
-        (["tiny.net", "-o", "p.h5"], "The chips are loihi, loihi2, loihi_board"),
+        (["tiny.net", "-o", "p.h5"], "The chips are generic_mesh, loihi, loihi2"),
         (["tiny.net", "--chip", "loihi2", "-o", "p.hdf"], "ends in .h5"),
         (["tiny.net", "--chip", "loihi2", "-o", "no/p.h5"], "there is no folder no"),
         (["none.h5", "--chip", "loihi2", "-o", "p.h5"], "no such file"),

@@ -172,7 +172,7 @@ def test_energy_ends_are_shown_where_the_terminal_is_narrow(capsys: pytest.Captu
 def test_report_says_what_its_range_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(RUN) == 0
     out = capsys.readouterr().out
-    words = "energy constants and static power at the ends of their ranges, times at their values"
+    words = "energy constants and powers at the ends of their ranges, times at their values"
     assert words in " ".join(out.split())
     # The row of the headline stays on its line.
     row = next(line for line in out.splitlines() if line.startswith("energy per inference"))

@@ -19,7 +19,7 @@ from neurosim.engine.batch import Batches, Piece
 from neurosim.errors import MessageWidthError
 from neurosim.network import Connection, Dense, Layer, Network, Relay, Sigma
 
-ARRAYS = ("spans_ps", "layer_counts", "path_ps", "events", "core_counts", "link_flits", "dropped", "lost")
+ARRAYS = ("spans_ps", "layer_counts", "path_ps", "events", "busy_ps", "core_counts", "link_flits", "dropped", "lost")
 
 
 def assert_equal(many: Piece, single: Piece) -> None:
@@ -40,7 +40,7 @@ def both(program: Program, frames: dict[str, Any], timesteps: int, fidelity: str
     assert batches.many
     many = batches._time_many(activities)
     assert many is not None
-    return many, Piece.of(activities, [timer.step(activity) for activity in activities])
+    return many, Piece.of(program, activities, [timer.step(activity) for activity in activities])
 
 
 def random_chip(rng: Random, spikes: bool) -> Any:
