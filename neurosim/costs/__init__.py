@@ -2,6 +2,7 @@
 
 from neurosim.costs.energy import PROVENANCE, EnergyTerm, Interval
 from neurosim.costs.incidents import Incidents
+from neurosim.costs.neurobench import NeuroBench, neurobench
 from neurosim.costs.result import Energy, MemoryTraffic, Result
 from neurosim.costs.window import Window, find_window
 
@@ -12,7 +13,9 @@ __all__ = [
     "Incidents",
     "Interval",
     "MemoryTraffic",
+    "NeuroBench",
     "Result",
     "Window",
     "find_window",
+    "neurobench",
 ]

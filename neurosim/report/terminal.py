@@ -32,6 +32,7 @@ def print_report(summary: Summary, console: Console) -> None:
     _layers(summary, console)
     _memories(summary, console)
     _terms(summary, console)
+    _neurobench(summary, console)
     shares = ", ".join(f"{percent(part)} % {kind}" for kind, part in summary["provenance"].items())
     console.print(f"The energy rests on constants that are {shares}.")
     print_list("Notes", summary["notes"], console)
@@ -79,6 +80,9 @@ def _headline(summary: Summary, console: Console) -> None:
     if rate is not None:
         shown = f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"
         row("throughput", f"{shown} /s", f"inferences, with the pipeline full{in_time}")
+    product = summary["energy_delay_product_js"]
+    if product is not None:
+        row("energy-delay", engineering(product["value"], "J s"), "energy per inference times latency", False)
     step = summary["timestep_s"]
     if step["steady_mean"] is not None:
         row("timestep", engineering(step["steady_mean"], "s"), "mean with the pipeline full", False)
@@ -161,6 +165,18 @@ def _memories(summary: Summary, console: Console) -> None:
     console.print("Stage energy: of the stage that uses the memory, its accesses included; not of the accesses alone.")
     if None in energies:
         console.print("-: no constant of its own; the energy of a synop includes it")
+
+
+def _neurobench(summary: Summary, console: Console) -> None:
+    bench = summary["neurobench"]
+    columns = [
+        Column("footprint\n/bytes", [bench["footprint_bytes"]]),
+        *(Column(f"{kind}\nsparsity", [f"{bench[f'{kind}_sparsity']:.4f}"]) for kind in ("connection", "activation")),
+        Column("dense", [bench["dense"]]),
+        Column("effective\nMACs", [round(bench["effective_macs"])]),
+        Column("effective\nACs", [round(bench["effective_acs"])]),
+    ]
+    print_columns("NeuroBench's metrics, with the synaptic operations of a mean timestep", columns, console)
 
 
 def _terms(summary: Summary, console: Console) -> None:
