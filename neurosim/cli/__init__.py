@@ -21,6 +21,7 @@ from neurosim.errors import NeurosimError
 # itself is `command` in the module of the same name.
 COMMANDS = {
     "run": "Simulate a network on a chip: energy, latency and memory traffic.",
+    "compare": "Compare chips, or values of their constants, on one network and input.",
     "compile": "Place a network on a chip and write the compiled program.",
     "chips": "List the chips, or show one with the source of every constant.",
     "info": "Describe a network: its layers, units, connections and weights.",

@@ -19,32 +19,7 @@ PATH = click.Path(path_type=Path)
 @click.command("run")
 @common.model_argument
 @common.chip_options
-@click.option(
-    "--input",
-    "frames",
-    type=PATH,
-    metavar="INPUT",
-    help="Frames: .npy, .npz or .csv. A shipped workload brings its own.",
-)
-@click.option(
-    "--steps",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Timesteps to run; the last frame is held.  [default: the frames and the network's depth]",
-)
-@click.option(
-    "--steps-per-inference",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="K",
-    help="Timesteps that one inference takes in.",
-)
-@click.option(
-    "--layout",
-    type=click.Choice(["TCHW", "TWHC"]),
-    help="Order of the frames' axes, where their shape fits both.",
-)
+@common.input_options
 @common.reader_options
 @click.option(
     "--threads",
@@ -116,11 +91,7 @@ def command(
     else:
         chip = common.require_chip(chip, found.hint)
     window = timeline.trace_window(timeline_file, timeline_steps, timeline_cores, timeline_events)
-    shipped = frames is None
-    if frames is None:
-        if found.workload is None:
-            raise click.UsageError("Missing option '--input': the frames to feed.")
-        frames = found.workload.frames_path
+    frames, shipped = common.require_frames(frames, found)
 
     from rich.console import Console
     from rich.text import Text
@@ -136,8 +107,7 @@ def command(
         program, notes = _load_program(found.path, chip), found.notes
     else:
         program, notes = common.compile_model(found, chip, seed or 0, settings, options)
-    if shipped:
-        notes = (*notes, f"the input is the frames that ship with {model}")
+    notes = (*notes, *shipped)
     fed = read_frames(frames, input_layer(program.network), layout)
     origin = Origin.of_files(found.path, frames, fed)
     with common.named(found), announce_compilation(say_compiling), RunProgress() as progress:

@@ -146,6 +146,8 @@ def run_programs(
     threads = default_threads() if threads is None else threads
     if threads < 1:
         raise InputError(f"threads is {threads}; it must be 1 or more")
+    if not programs:
+        return [], 0
     if any(program.network is not programs[0].network for program in programs):
         raise InputError("the programs are of different networks; only those of one network share what is sent")
     shared = [i for i, program in enumerate(programs) if program.has_timesteps]
@@ -156,6 +158,9 @@ def run_programs(
     for i, error in failed.items():
         outcomes[i] = error
     alone = [i for i, program in enumerate(programs) if not program.has_timesteps]
+    if not groups:
+        # Frames that do not fit are an error of the input, and no chip's own.
+        FunctionRun(programs[0].network, frames)
     total = sum(timesteps)
     before = sum(timesteps[i] for i in failed)
     each = max(1, threads // max(len(programs), 1))
