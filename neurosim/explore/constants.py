@@ -7,6 +7,7 @@ and words. Everything else of a chip is taken to decide how a run goes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from hwmodels import Chip, Quantity
@@ -76,6 +77,7 @@ def with_constants(chip: Chip, values: Mapping[str, float]) -> Chip:
             holder = holder[int(part)] if isinstance(holder, list) else holder[part]
         old = holder[int(last)] if isinstance(holder, list) else holder[last]
         new = {name: held for name, held in old.items() if name not in ("value", "low", "high")}
-        new["value"] = f"{value!r} {unit}"
+        # Written out in full: a number with both an exponent and a prefix of its unit cannot be read.
+        new["value"] = f"{Decimal(repr(float(value))):f} {unit}"
         holder[int(last) if isinstance(holder, list) else last] = new
     return Chip.from_dict(plain)

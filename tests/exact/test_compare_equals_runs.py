@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_networks import NUMBER, changed, graded, spiking
 from spinnaker_like import spinnaker_like
 
 from hwmodels import Chip, load_chip
@@ -14,60 +15,8 @@ from neurosim import api, explore
 from neurosim.engine import FunctionRun, RunCounts, run_programs, shared
 from neurosim.errors import CapacityError, InputError, MessageWidthError
 from neurosim.explore import Configuration, Row, configurations, describe
-from neurosim.network import Connection, Conv2d, CubaLif, Delta, Dense, Layer, Network, Relay, Sigma, SigmaDelta
+from neurosim.network import Network
 from neurosim.report import summarise
-
-NUMBER = {"kind": "estimate", "source": "tests", "note": "for tests"}
-
-
-def changed(chip: Chip, **keys: Any) -> Chip:
-    """Return a chip with other values, by dotted key written with __ for a dot; None takes a key away."""
-    plain = chip.to_dict()
-    for key, value in keys.items():
-        *tables, last = key.split("__")
-        held: Any = plain
-        for name in tables:
-            held = held[name]
-        if value is None:
-            del held[last]
-        else:
-            held[last] = value
-    return Chip.from_dict(plain)
-
-
-def graded() -> tuple[Network, np.ndarray]:
-    random = np.random.default_rng(5)
-    kernel = random.integers(-40, 40, (4, 2, 3, 3))
-    kernel[0, 0, 1] = 0
-    convolution = Conv2d(kernel, (2, 6, 5))
-    layers = [
-        Layer("input", (2, 6, 5), Delta(threshold=4 << 12)),
-        Layer("conv1", convolution.out_shape, SigmaDelta(threshold=2 << 12, bias=np.array([9, -3, 0, 12]))),
-        Layer("dense1", (5,), SigmaDelta(threshold=1 << 12)),
-        Layer("dense2", (3,), Sigma()),
-    ]
-    joins = [
-        Connection(("input",), "conv1", convolution, accumulator_bits=24),
-        Connection(("conv1",), "dense1", Dense(random.integers(-20, 20, (5, convolution.out_size)))),
-        Connection(("dense1",), "dense2", Dense(random.integers(-20, 20, (3, 5)))),
-    ]
-    return Network(layers, joins, "graded"), random.integers(-64, 64, (9, 2, 6, 5))
-
-
-def spiking() -> tuple[Network, np.ndarray]:
-    random = np.random.default_rng(1)
-    layers = [
-        Layer("in", (20,), Relay(spikes=True)),
-        Layer("res", (40,), CubaLif(2048, 200, 6 << 6)),
-        Layer("out", (10,), CubaLif(2048, 200, 20 << 6)),
-    ]
-    joins = [
-        Connection(("in",), "res", Dense(random.integers(-20, 60, (40, 20)))),
-        Connection(("res",), "res", Dense(random.integers(-20, 20, (40, 40)))),
-        Connection(("res",), "out", Dense(random.integers(-20, 40, (10, 40)))),
-    ]
-    return Network(layers, joins, "recurrent"), random.integers(0, 2, (9, 20))
-
 
 LOIHI2 = load_chip("loihi2")
 ONE_TIME = {f"core__encodings__{way}__synop_time": {"value": "5 ns", **NUMBER} for way in ("dense", "sparse", "conv")}
