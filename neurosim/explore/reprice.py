@@ -35,5 +35,10 @@ def reprice(result: Result, chip: Chip) -> Result:
             "powers; simulate it"
         )
         raise InputError(join_errors(place, differing))
+    return costed(result, chip)
+
+
+def costed(result: Result, chip: Chip) -> Result:
+    """Return a run with the costs of a chip that is known to differ in energies and powers alone."""
     counts = replace(result.counts, program=replace(result.program, chip=chip))
     return Result(counts, result.frames, result.window.steps_per_inference, result.notes)
