@@ -33,10 +33,11 @@ def command(
     confidence: float,
     json_file: Path | None,
 ) -> None:
-    """Fit energies and powers of a chip to measurements, and write a variant of the chip with them.
+    """Fit energies and powers of a chip to measurements.
 
-    CHIP is the name of a chip, or the path of a chip file. MEASUREMENTS.csv names, a line each, the results file of a
-    run (neurosim run --results) and what was measured; see docs/compare.md.
+    What the data determine is written as a variant of the chip. CHIP is the name of a chip, or the path of a chip
+    file. MEASUREMENTS.csv names, a line each, the results file of a run (neurosim run --results) and what was
+    measured; see docs/compare.md.
     """
     common.check_output(output, "--output")
     common.check_output(json_file, "--json")

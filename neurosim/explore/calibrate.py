@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import combinations
@@ -58,12 +58,15 @@ class FittedConstant:
 
 @dataclass(frozen=True)
 class Undetermined:
-    """Constants of which the data tell one sum at most.
+    """Constants that the data do not tell apart: they tell one sum at most, or the noise hides the rest.
 
     Attributes
     ----------
     keys
         Of the constants.
+    intervals
+        Of each constant, in its unit, where the noise alone hides it; None where no measurement of these runs could
+        tell it.
     unit
         ``pJ`` or ``W``; an empty text where they mix.
     factors
@@ -75,6 +78,7 @@ class Undetermined:
     """
 
     keys: tuple[str, ...]
+    intervals: tuple[tuple[float, float], ...] | None
     unit: str
     factors: tuple[float, ...] | None
     value: float | None
@@ -183,27 +187,36 @@ def calibrate(
         for j, key in enumerate(chosen)
         if found.told[j]
     ]  # fmt: skip
-    undetermined = []
-    for combination in found.combinations:
-        members = list(combination.members)
-        of = {units[j] for j in members}
-        undetermined.append(
-            Undetermined(
-                tuple(chosen[j] for j in members), of.pop() if len(of) == 1 else "", combination.factors,
-                combination.estimate, combination.low, combination.high,
-                None if combination.factors is None else float(np.array(combination.factors) @ own[members]),
-            )
-        )  # fmt: skip
     alike = [
         (chosen[a], chosen[b], float(found.correlation[a, b]))
         for a, b in combinations(np.flatnonzero(found.told).tolist(), 2)
         if abs(found.correlation[a, b]) >= ALIKE
     ]
+    undetermined = tuple(_undetermined(found, chosen, units, own))
     return Calibration(
-        chip, tuple(measurements), measured, found.predicted, before, tuple(fitted), tuple(undetermined),
+        chip, tuple(measurements), measured, found.predicted, before, tuple(fitted), undetermined,
         tuple(chosen[j] for j in found.unseen), tuple(key for key in constants if key not in chosen), tuple(alike),
         found, confidence,
     )  # fmt: skip
+
+
+def _undetermined(found: Fit, keys: list[str], units: list[str], own: FloatArray) -> Iterator[Undetermined]:
+    """Yield what the data do not tell apart: first what no such data could, then what the noise hides."""
+
+    def unit_of(members: tuple[int, ...]) -> str:
+        of = {units[j] for j in members}
+        return of.pop() if len(of) == 1 else ""
+
+    for group in found.combinations:
+        members = list(group.members)
+        before = None if group.factors is None else float(np.array(group.factors) @ own[members])
+        yield Undetermined(
+            tuple(keys[j] for j in members), None, unit_of(group.members), group.factors, group.estimate, group.low,
+            group.high, before,
+        )  # fmt: skip
+    for loose in found.loose:
+        intervals = tuple((float(found.low[j]), float(found.high[j])) for j in loose)
+        yield Undetermined(tuple(keys[j] for j in loose), intervals, unit_of(loose), None, None, None, None, None)
 
 
 class _Design:

@@ -43,6 +43,7 @@ def describe_calibration(calibration: Calibration) -> dict[str, Any]:
         "undetermined": [
             {
                 "keys": list(group.keys),
+                "intervals": None if group.intervals is None else [list(ends) for ends in group.intervals],
                 "unit": group.unit or None,
                 "factors": None if group.factors is None else list(group.factors),
                 "before": group.before,
@@ -104,6 +105,8 @@ def print_calibration(calibration: Calibration, console: Console) -> None:
         [_undetermined(group) for group in calibration.undetermined],
         console,
     )
+    if calibration.undetermined:
+        console.print("Fit fewer constants (--fit), or measure runs that differ more in what they do.")
     print_list(
         "Hard to tell apart: errors of one go with errors of the other",
         [
@@ -135,11 +138,14 @@ def _number(value: float) -> str:
 
 
 def _undetermined(group: Undetermined) -> str:
+    if group.intervals is not None:
+        ends = zip(group.keys, group.intervals, strict=True)
+        each = ", ".join(f"{key} ({_number(low)} to {_number(high)})" for key, (low, high) in ends)
+        return f"{each}{f', in {group.unit}' if group.unit else ''}: at this noise each may be nothing or all"
     if group.factors is None or group.value is None or group.low is None or group.high is None:
-        return f"{', '.join(group.keys)}: the data tell fewer sums than there are constants"
-    parts = [
-        key if factor == 1 else f"{factor:.4g} x {key}" for key, factor in zip(group.keys, group.factors, strict=True)
-    ]
+        return f"{', '.join(group.keys)}: these runs tell fewer sums than there are constants"
+    factors = [f"{factor:.4g}" for factor in group.factors]
+    parts = [key if factor == "1" else f"{factor} x {key}" for key, factor in zip(group.keys, factors, strict=True)]
     unit = f" {group.unit}" if group.unit else ""
     return (
         f"{' + '.join(parts)} = {_number(group.value)}{unit} ({_number(group.low)} to {_number(group.high)}); "

@@ -17,6 +17,9 @@ RANK_TOLERANCE = 1e-10
 
 MOST_ROUNDS = 100
 
+TOGETHER = 0.5
+"""Correlation from which unknowns that the noise hides are taken to hide each other."""
+
 
 @dataclass(frozen=True)
 class Combination:
@@ -49,9 +52,12 @@ class Fit:
     estimate
         float64 (p,): the solution of non-negative least squares. Of what cannot be told apart it is one of many.
     low, high
-        float64 (p,): ends of the confidence intervals, none below zero; NaN for what cannot be told apart.
+        float64 (p,): ends of the confidence intervals, none below zero; NaN for combinations and what is unseen.
     told
-        bool (p,): which unknowns the data determine.
+        bool (p,): which unknowns the data determine, to intervals narrower than from nothing to all that is measured.
+    loose
+        Unknowns whose intervals are no narrower than that, in groups whose estimates are correlated: the noise hides
+        what would tell them apart.
     unseen
         Numbers of the unknowns that are in no measurement.
     combinations
@@ -65,15 +71,16 @@ class Fit:
     freedom
         Degrees of freedom: measurements less what they determine.
     condition
-        Condition number of the weighted columns, each scaled to unit length, without what cannot be told apart.
+        Condition number of the weighted columns, each scaled to unit length, without combinations and what is unseen.
     correlation
-        float64 (p, p): of the estimates; NaN for what cannot be told apart.
+        float64 (p, p): of the estimates; NaN for combinations and what is unseen.
     """
 
     estimate: FloatArray
     low: FloatArray
     high: FloatArray
     told: NDArray[np.bool_]
+    loose: tuple[tuple[int, ...], ...]
     unseen: tuple[int, ...]
     combinations: tuple[Combination, ...]
     predicted: FloatArray
@@ -151,17 +158,17 @@ def fit(
         variance, reach = 1.0, float(quantile.norm.ppf((1 + confidence) / 2))
     unseen = lengths == 0
     null = np.eye(count) - directions[good].T @ directions[good]
-    told = np.asarray(~unseen & (np.abs(np.diag(null)) < 1e-9), dtype=np.bool_)
+    single = np.asarray(~unseen & (np.abs(np.diag(null)) < 1e-9), dtype=np.bool_)
     spread = np.sqrt(variance * np.maximum(np.diag(inverse), 0))
 
     def ends(value: float, reach_of: float, best: float) -> tuple[float, float]:
         return min(max(value - reach_of, 0.0), best), max(value + reach_of, 0.0, best)
 
     low, high = np.full((2, count), np.nan)
-    for j in np.flatnonzero(told):
+    for j in np.flatnonzero(single):
         low[j], high[j] = ends(free[j] / lengths[j], reach * spread[j] / lengths[j], x[j])
     combinations = []
-    for members in _groups(null, ~unseen & ~told):
+    for members in _groups(np.abs(null) > 1e-9, ~unseen & ~single):
         combinations.append(Combination(members))
         factors = _proportions(columns[:, members])
         if factors is not None:
@@ -173,17 +180,20 @@ def fit(
             )  # fmt: skip
             estimate = float(factors @ x[list(members)])
             combinations[-1] = Combination(members, tuple(factors.tolist()), estimate, *found)
-    both = np.where(told[:, None] & told[None, :], inverse, np.nan)
+    both = np.where(single[:, None] & single[None, :], inverse, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         deviation = np.sqrt(np.diag(both))
         correlation = both / np.outer(deviation, deviation)
+    # Nothing is below zero, so an unknown lies between nothing and all that is measured, whatever the data say.
+    told = single & (2 * reach * spread < np.linalg.norm((measured - known) * weights))
+    loose = _groups(np.abs(correlation) >= TOGETHER, single & ~told)
     total = known + columns @ x
     residuals = (measured - total) / total
     noise = float(np.sqrt(variance)) if relative_sigma is None else float(np.sqrt(np.mean(sizes**2)))
-    kept = np.linalg.svd(scaled[:, told], compute_uv=False) if told.any() else np.ones(1)
+    kept = np.linalg.svd(scaled[:, single], compute_uv=False) if single.any() else np.ones(1)
     return Fit(
-        x, low, high, told, tuple(np.flatnonzero(unseen).tolist()), tuple(combinations), total, residuals, noise,
-        freedom, float(kept[0] / kept[-1]), correlation,
+        x, low, high, told, tuple(loose), tuple(np.flatnonzero(unseen).tolist()), tuple(combinations), total, residuals,
+        noise, freedom, float(kept[0] / kept[-1]), correlation,
     )  # fmt: skip
 
 
@@ -204,13 +214,13 @@ def _scaled(columns: FloatArray) -> tuple[FloatArray, FloatArray]:
     return columns / np.where(lengths > 0, lengths, 1.0), lengths
 
 
-def _groups(null: FloatArray, among: NDArray[np.bool_]) -> list[tuple[int, ...]]:
-    """Return unknowns that stand in common directions that the data do not see."""
+def _groups(joined: NDArray[np.bool_], among: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+    """Return the unknowns `among` all that hang together, bool (p, p) saying which do so in pairs."""
     groups: list[set[int]] = []
     for j in np.flatnonzero(among).tolist():
-        joined = {j, *np.flatnonzero(among & (np.abs(null[j]) > 1e-9)).tolist()}
-        apart = [group for group in groups if not group & joined]
-        groups = [*apart, joined.union(*(group for group in groups if group & joined))]
+        mine = {j, *np.flatnonzero(among & joined[j]).tolist()}
+        apart = [group for group in groups if not group & mine]
+        groups = [*apart, mine.union(*(group for group in groups if group & mine))]
     return sorted(tuple(sorted(group)) for group in groups)
 
 

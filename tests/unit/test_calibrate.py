@@ -91,10 +91,10 @@ def test_intervals_hold_as_often_as_they_say(results: list[Result], truth: Chip)
     names = [Measurement(i, Path(), "run", 1.0, None, None, None) for i in range(len(results))]
     design = _Design(CHIP, results, names)
     keys = list(TRUTH)
-    columns = np.repeat(np.array([design.column(key) for key in keys]).T, 3, axis=0)
+    columns = np.repeat(np.array([design.column(key) for key in keys]).T, 6, axis=0)
     true = np.array([cost_constants(truth)[key].value for key in keys])
     exact = columns @ true
-    assert np.allclose(exact[::3], [reprice(r, truth).energy_run.total_j.value for r in results], rtol=1e-12)
+    assert np.allclose(exact[::6], [reprice(r, truth).energy_run.total_j.value for r in results], rtol=1e-12)
     random, tries, hits = np.random.default_rng(1), 200, np.zeros(len(keys))
     sums = 0
     for given in (None, np.full(len(exact), NOISE)):
@@ -285,3 +285,21 @@ def test_summaries_are_plain(results: list[Result], truth: Chip, folder: Path) -
     described = describe_calibration(found)
     assert json.loads(json.dumps(described, allow_nan=False)) == described
     assert len(described["measurements"]) == 72
+
+
+def test_what_the_noise_hides_is_named_and_told_once_there_is_less_of_it() -> None:
+    random = np.random.default_rng(8)
+    # Two columns that differ by a percent, and one of its own.
+    first, own = random.random(40) + 1, random.random(40) + 0.1
+    columns = np.column_stack([first, first * (1 + 0.01 * random.standard_normal(40)), own])
+    exact = columns @ np.array([1.0, 2.0, 3.0])
+    off = random.standard_normal(40)
+    found = fit(columns, exact * (1 + 0.05 * off), np.zeros(40))
+    assert found.told.tolist() == [False, False, True]
+    assert found.loose == ((0, 1),)
+    assert found.combinations == ()
+    assert found.low[2] <= 3 <= found.high[2]
+    clear = fit(columns, exact * (1 + 0.0005 * off), np.zeros(40))
+    assert clear.told.all()
+    assert clear.loose == ()
+    assert ((clear.low <= [1, 2, 3]) & (clear.high >= [1, 2, 3])).all()
