@@ -225,7 +225,9 @@ class Result:
         window = self.window
         if not window.steady:
             return None
-        terms = dynamic_terms(self.chip, self._steady_counts, self._stateful, window.steady)
+        spans = zip(window.layer_start, window.layer_stop, strict=True)
+        counts = np.array([self.counts.layer_counts[a:b, i].sum(axis=0) for i, (a, b) in enumerate(spans)])
+        terms = dynamic_terms(self.chip, counts, self._stateful, window.steady)
         seconds = self.timestep_mean_s
         assert seconds is not None
         kind, static = static_term(self.chip, seconds * window.steps_per_inference)
@@ -309,19 +311,15 @@ class Result:
         """Mean bytes that a steady inference reads from and writes to all memories; None where the run holds none."""
         if not self.window.steady:
             return None
-        accesses = self._accesses(self._steady_counts)
+        spans = zip(self.window.layer_start, self.window.layer_stop, strict=True)
+        sums = np.array([self.counts.layer_counts[a:b, i].sum(axis=0) for i, (a, b) in enumerate(spans)])
+        accesses = self._accesses(sums)
         bits = sum((read + written) * self._word_bits[name] for name, (read, written) in accesses.items())
         return bits / 8 / self.window.steady
 
     @cached_property
     def _word_bits(self) -> dict[str, int]:
         return {name: int(getattr(self.chip.core.memories, name).word.value) for name in MEMORIES}
-
-    @property
-    def _steady_counts(self) -> IntArray:
-        """What the steady inferences caused in each layer, int64 (layers, LAYER_COUNTS)."""
-        spans = zip(self.window.layer_start, self.window.layer_stop, strict=True)
-        return np.array([self.counts.layer_counts[a:b, i].sum(axis=0) for i, (a, b) in enumerate(spans)])
 
     def _accesses(self, sums: IntArray) -> dict[str, tuple[int, int]]:
         """Return the words read and written in each kind of memory, for int64 (layers, LAYER_COUNTS)."""

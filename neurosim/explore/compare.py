@@ -12,6 +12,7 @@ import numpy as np
 
 from neurosim.api import check_counts, default_timesteps, network_frames
 from neurosim.compiler import Program, compile_network
+from neurosim.compiler.placement import Placements
 from neurosim.costs import Result
 from neurosim.engine import RunCounts, run_programs
 from neurosim.errors import CapacityError, InputError, MessageWidthError, NeurosimError, suggest
@@ -119,10 +120,11 @@ def compare(
     check_counts(1 if steps is None else steps, steps_per_inference)
     groups = _groups(configurations)
     programs: list[Program] = []
+    placed: Placements = {}
     outcomes: dict[int, Program | NeurosimError] = {}
     for members in groups:
         try:
-            programs.append(compile_network(network, configurations[members[0]].chip, seed))
+            programs.append(compile_network(network, configurations[members[0]].chip, seed, placed))
             outcomes |= dict.fromkeys(members, programs[-1])
         except (CapacityError, MessageWidthError) as error:
             outcomes |= dict.fromkeys(members, error)

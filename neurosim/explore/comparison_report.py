@@ -70,9 +70,7 @@ def _row(row: Row, reference: Row | None) -> dict[str, Any]:
         "chip_sha256": None if row.result is None else chip_sha256(row.result.chip),
         "reason": row.reason,
         "timesteps": row.timesteps,
-        "energy_per_inference_j": None
-        if energy is None
-        else energy | {"dynamic": row.dynamic_j, "static": row.static_j},
+        "energy_per_inference_j": None if energy is None else energy | dict(row.parts_j),
         "latency_per_inference_s": row.latency_s,
         "throughput_inferences_per_s": row.throughput_per_s,
         "energy_delay_product_js": _ends(row.energy_delay_js),
@@ -156,8 +154,9 @@ def write_csv(described: Mapping[str, Any], folder: str | Path) -> None:
 
 
 def _costs(described: Mapping[str, Any]) -> Iterator[list[Any]]:
+    parts = dict.fromkeys(part for row in described["rows"] for part in row["energy_per_inference_j"] or {})
     nested = {
-        "energy_per_inference": ("energy_per_inference_j", ("value", "low", "high", "dynamic", "static"), "_j"),
+        "energy_per_inference": ("energy_per_inference_j", tuple(parts or ("value",)), "_j"),
         "energy_delay_product": ("energy_delay_product_js", ("value", "low", "high"), "_js"),
     }
     plain = (
@@ -169,8 +168,8 @@ def _costs(described: Mapping[str, Any]) -> Iterator[list[Any]]:
         "name", "chip", "origin", "reason",
         *(
             f"{name}{'' if part == 'value' else f'_{part}'}{unit}"
-            for name, (_, parts, unit) in nested.items()
-            for part in parts
+            for name, (_, inner, unit) in nested.items()
+            for part in inner
         ),
         *plain, "binding", "binding_timesteps", *keys,
     ]  # fmt: skip
@@ -178,7 +177,7 @@ def _costs(described: Mapping[str, Any]) -> Iterator[list[Any]]:
         binding = row["binding"] or {}
         yield [
             *(row[key] for key in ("name", "chip", "origin", "reason")),
-            *((row[key] or {}).get(part) for key, parts, _ in nested.values() for part in parts),
+            *((row[key] or {}).get(part) for key, inner, _ in nested.values() for part in inner),
             *(row[key] for key in plain),
             binding.get("resource"),
             binding.get("timesteps"),

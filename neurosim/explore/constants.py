@@ -10,12 +10,15 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from hwmodels import Chip, Quantity
+from hwmodels import Chip, Kind, Quantity
 from hwmodels.quantity import Energy, Power
 
-NAMING = ("schema", "name", "title", "summary", "extends", "gaps")
+NAMING = ("schema", "name", "title", "summary", "extends", "process", "gaps")
 COSTS = ("power",)
 """Tables of a chip that hold nothing but what things cost."""
+
+
+SET = "set for a calculation"
 
 
 def cost_constants(chip: Chip) -> dict[str, Quantity]:
@@ -66,7 +69,7 @@ def _texts(chip: Chip) -> dict[str, Any]:
 
 
 def with_constants(chip: Chip, values: Mapping[str, float]) -> Chip:
-    """Return a chip with other energies (pJ) and powers (W), by dotted key; their ranges go."""
+    """Return a chip with other energies (pJ) and powers (W), by dotted key; their ranges, kinds and sources go."""
     constants = cost_constants(chip)
     plain = chip.to_dict()
     for key, value in values.items():
@@ -75,9 +78,7 @@ def with_constants(chip: Chip, values: Mapping[str, float]) -> Chip:
         *path, last = key.split(".")
         for part in path:
             holder = holder[int(part)] if isinstance(holder, list) else holder[part]
-        old = holder[int(last)] if isinstance(holder, list) else holder[last]
-        new = {name: held for name, held in old.items() if name not in ("value", "low", "high")}
         # Written out in full: a number with both an exponent and a prefix of its unit cannot be read.
-        new["value"] = f"{Decimal(repr(float(value))):f} {unit}"
-        holder[int(last) if isinstance(holder, list) else last] = new
+        number = f"{Decimal(repr(float(value))):f} {unit}"
+        holder[last] = {"value": number, "kind": Kind.ESTIMATE.value, "source": SET, "note": SET}
     return Chip.from_dict(plain)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from neurosim.explore.rows import Row
@@ -28,6 +28,8 @@ class Part:
         events or no energies of both.
     by_price
         The rest: events cost otherwise, at the mean of both numbers.
+    timed
+        Whether the numbers are seconds, and prices powers.
     """
 
     what: str
@@ -35,6 +37,7 @@ class Part:
     share: float
     by_number: float | None = None
     by_price: float | None = None
+    timed: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,10 @@ class Difference:
 def _reason(part: Part) -> str:
     if part.by_number is None or part.by_price is None or not part.difference:
         return ""
+    if part.timed and abs(part.by_number) >= abs(part.by_price):
+        return " (for longer)" if part.by_number > 0 else " (for less time)"
+    if part.timed:
+        return " (more power)" if part.by_price > 0 else " (less power)"
     if abs(part.by_number) >= abs(part.by_price):
         return " (more of them)" if part.by_number > 0 else " (fewer of them)"
     return " (each dearer)" if part.by_price > 0 else " (each cheaper)"
@@ -76,7 +83,8 @@ def energy_difference(row: Row, reference: Row) -> Difference | None:
         energy, events = mine.get(what, (0.0, 0.0))
         other_energy, other_events = theirs.get(what, (0.0, 0.0))
         parts.append((what, energy - other_energy, _split(energy, events, other_energy, other_events)))
-    return _difference(value, reference.energy_j.value, parts)
+    powers = {term.group for term in (*row.terms, *reference.terms) if term.timed}
+    return _difference(value, reference.energy_j.value, parts, powers)
 
 
 def time_difference(row: Row, reference: Row) -> Difference | None:
@@ -94,14 +102,17 @@ def time_difference(row: Row, reference: Row) -> Difference | None:
 
 
 def _difference(
-    value: float, reference: float, parts: list[tuple[str, float, tuple[float, float] | None]]
+    value: float,
+    reference: float,
+    parts: list[tuple[str, float, tuple[float, float] | None]],
+    powers: Collection[str] = (),
 ) -> Difference:
-    made = [
-        Part(what, part, part / value if value else 0.0, *(split or (None, None)))
-        for what, part, split in parts
-        if part or (split is not None and any(split))
-    ]
-    made = sorted(made, key=lambda part: (-abs(part.share), part.what))
+    made = []
+    for what, part, split in parts:
+        by_number, by_price = split or (None, None)
+        if part or by_number or by_price:
+            made.append(Part(what, part, part / value if value else 0.0, by_number, by_price, what in powers))
+    made.sort(key=lambda part: (-abs(part.share), part.what))
     return Difference(value, (reference + value) / reference if reference else None, tuple(made))
 
 

@@ -42,13 +42,18 @@ class Term:
     energy_j
         Of a steady inference.
     events
-        How many of them a steady inference has; None for what is no event, such as static power.
+        How many of them a steady inference has, or for a power the seconds that it flows; None where it is not known.
     """
 
     key: str
     group: str
     energy_j: Interval
     events: float | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Whether its constant is a power."""
+        return self.key.startswith("power.")
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,8 @@ class Row:
         Why there are no numbers; None where there are.
     energy_j
         Of a steady inference.
-    dynamic_j, static_j
-        Its parts in J, at the constants' values.
+    parts_j
+        Its parts in J by name, at the constants' values, such as ``dynamic`` and ``static``.
     latency_s, throughput_per_s
         Of a steady inference, as in `Result`.
     energy_delay_js
@@ -107,8 +112,7 @@ class Row:
     settings: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
     energy_j: Interval | None = None
-    dynamic_j: float | None = None
-    static_j: float | None = None
+    parts_j: Mapping[str, float] = field(default_factory=dict)
     latency_s: float | None = None
     throughput_per_s: float | None = None
     energy_delay_js: Interval | None = None
@@ -149,7 +153,7 @@ def row_of(result: Result, configuration: Configuration) -> Row:
     energy, product = summary["energy_per_inference_j"], summary["energy_delay_product_js"]
     bound = Counter(label for label in summary["per_timestep"]["binding"] if label is not None)
     terms = [
-        Term(term["key"], group_of(term["key"]), _interval(term, "energy_j"), term["events_per_inference"])
+        Term(term["key"], group_of(term["key"]), _interval(term, "energy_j"), _events(term))
         for term in summary["energy_terms"]
         if term["energy_j"] is not None
     ]
@@ -158,8 +162,7 @@ def row_of(result: Result, configuration: Configuration) -> Row:
         chip=configuration.chip.name,
         settings=configuration.settings,
         energy_j=None if energy is None else _interval(energy, "value"),
-        dynamic_j=None if energy is None else energy["dynamic"],
-        static_j=None if energy is None else energy["static"],
+        parts_j={name: part for name, part in (energy or {}).items() if name not in ("value", "low", "high")},
         latency_s=summary["latency_per_inference_s"],
         throughput_per_s=summary["throughput_inferences_per_s"],
         energy_delay_js=None if product is None else _interval(product, "value"),
@@ -176,6 +179,11 @@ def row_of(result: Result, configuration: Configuration) -> Row:
         gaps=tuple(summary["gaps"]),
         result=result,
     )
+
+
+def _events(term: Mapping[str, Any]) -> float | None:
+    events: float | None = term["events_per_inference"]
+    return term.get("seconds_per_inference") if events is None else events
 
 
 def _interval(record: Mapping[str, Any], value: str) -> Interval:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +85,9 @@ def write_results(run: Run, path: str | Path) -> None:
                 put_array(file, "context", np.array([json.dumps(context, sort_keys=True).encode("utf-8")]))
                 put_program(file.create_group("program"), counts.program)
                 arrays = file.create_group("counts")
-                for name in _shapes(counts.program, counts.timesteps):
+                for name in _arrays():
                     put_array(arrays, name, getattr(counts, name))
                 put_array(arrays, "checked_steps", np.array(counts.checked_steps, dtype=np.int64))
-                put_array(arrays, "checked_ps", counts.checked_ps)
                 outputs = file.create_group("outputs")
                 for name, values in counts.outputs.items():
                     put_array(outputs, str(counts.program.network.index[name]), values)
@@ -129,8 +128,13 @@ def read_results(path: str | Path) -> Run:
     return run
 
 
+def _arrays() -> tuple[str, ...]:
+    """Return the names of the arrays that a run's counts hold."""
+    return tuple(field.name for field in fields(RunCounts) if field.type == "IntArray")
+
+
 def _shapes(program: Program, timesteps: int | None) -> dict[str, tuple[int | None, ...]]:
-    """Return the arrays of a run's counts, all int64, with their shapes."""
+    """Return the shapes of arrays of a run's counts."""
     places = chip_topology(program.chip).next_router.shape
     each = (timesteps,)
     return {
@@ -145,6 +149,7 @@ def _shapes(program: Program, timesteps: int | None) -> dict[str, tuple[int | No
         "step_counts": (timesteps, STEP_COUNTS),
         "dropped": places,
         "lost": (program.cores,),
+        "checked_ps": (None,),
     }
 
 
@@ -166,9 +171,9 @@ def _read(root: Fields) -> Run | None:
         return None
     timesteps = arrays.length("duration_ps")
     shapes = _shapes(program, timesteps)
-    arrays.only((*shapes, "checked_steps", "checked_ps"))
-    found = {name: arrays.array(name, np.int64, shape) for name, shape in shapes.items()}
-    checked = [arrays.array(name, np.int64, (None,)) for name in ("checked_steps", "checked_ps")]
+    arrays.only((*_arrays(), "checked_steps"))
+    found = {name: arrays.array(name, np.int64, shapes.get(name, (timesteps, None, None))) for name in _arrays()}
+    checked = arrays.array("checked_steps", np.int64, (None,))
     names = {str(program.network.index[layer.name]): layer for layer in program.network.layers}
     kept.only(names)
     outputs = {
@@ -184,8 +189,7 @@ def _read(root: Fields) -> Run | None:
         barrier_ps=barrier_ps,
         outputs=outputs,
         fidelity=fidelity,
-        checked_steps=tuple(checked[0].tolist()),
-        checked_ps=checked[1],
+        checked_steps=tuple(checked.tolist()),
         **found,
     )
     result = Result(counts, frames, steps_per_inference, tuple(context["result_notes"]))

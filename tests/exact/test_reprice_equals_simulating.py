@@ -110,7 +110,7 @@ def test_random_changes_of_constants(name: str, tmp_path: Path, data: st.DataObj
     assert json.dumps(summarise(reprice(result, variant))) == json.dumps(summarise(simulate(variant)))
 
 
-@pytest.mark.parametrize("name", [*chip_names(), *OTHERS])
+@pytest.mark.parametrize("name", ["loihi2", "haste"])
 def test_every_other_number_is_refused_by_its_key(name: str) -> None:
     chip = chip_of(name)
     refused = 0
