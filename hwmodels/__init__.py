@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hwmodels.loader import chip_names, load_base, load_chip, with_settings
+from hwmodels.loader import chip_names, load_base, load_chip
 from hwmodels.quantity import Kind, Quantity
 from hwmodels.schema import Chip
 
-__all__ = ["Chip", "Kind", "Quantity", "chip_names", "load_base", "load_chip", "with_settings"]
+__all__ = ["Chip", "Kind", "Quantity", "chip_names", "load_base", "load_chip"]

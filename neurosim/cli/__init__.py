@@ -23,10 +23,10 @@ COMMANDS = {
     "run": "Simulate a network on a chip: energy, latency and memory traffic.",
     "compare": "Compare chips, or values of their constants, on one network and input.",
     "compile": "Place a network on a chip and write the compiled program.",
-    "reprice": "Cost a finished run with other energies and powers, without simulating.",
-    "calibrate": "Fit energies and powers of a chip to measurements.",
     "chips": "List the chips, or show one with the source of every constant.",
     "info": "Describe a network: its layers, units, connections and weights.",
+    "reprice": "Cost a finished run with other energies and powers, without simulating.",
+    "calibrate": "Fit energies and powers of a chip to measurements.",
     "warmup": "Compile all kernels now, so that the first run does not wait for them.",
 }
 

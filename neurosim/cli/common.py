@@ -140,7 +140,8 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--steps",
             type=click.IntRange(min=1),
             metavar="N",
-            help="Timesteps to run; the last frame is held.  [default: the frames and the network's depth]",
+            help="Timesteps to run; the last frame is held.  [default: the frames and the network's depth; the frames "
+            "alone, on a chip without timesteps]",
         ),
         click.option(
             "--input",

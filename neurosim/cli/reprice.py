@@ -39,7 +39,8 @@ def command(
 
     from rich.console import Console
 
-    from hwmodels import load_chip, with_settings
+    from hwmodels import load_chip
+    from hwmodels.loader import with_settings
     from neurosim.explore import reprice
     from neurosim.report import print_report, read_results, summarise, write_summary, write_tables
 

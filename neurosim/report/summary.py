@@ -217,12 +217,6 @@ def _energy(energy: Energy) -> dict[str, float]:
     }
 
 
-def _ends(interval: Interval | None) -> dict[str, float] | None:
-    if interval is None:
-        return None
-    return {"value": float(interval.value), "low": float(interval.low), "high": float(interval.high)}
-
-
 def _timestep(result: Result) -> dict[str, Any]:
     each_ps, period = result.counts.duration_ps.tolist(), result.chip.sync.period
     # Divided and not multiplied by 1e-12: the quotient of two exact numbers is the nearest float.
@@ -360,6 +354,12 @@ def _fidelity_error(result: Result) -> dict[str, Any] | None:
     if error is None:
         return None
     return {"timesteps": list(result.counts.checked_steps), "mean": error[0], "max": error[1]}
+
+
+def _ends(interval: Interval | None) -> dict[str, float] | None:
+    if interval is None:
+        return None
+    return {"value": float(interval.value), "low": float(interval.low), "high": float(interval.high)}
 
 
 def _shortage(result: Result) -> list[str]:

@@ -30,9 +30,9 @@ def print_report(summary: Summary, console: Console) -> None:
     _headline(summary, console)
     _binding(summary, console)
     _layers(summary, console)
+    _neurobench(summary, console)
     _memories(summary, console)
     _terms(summary, console)
-    _neurobench(summary, console)
     shares = ", ".join(f"{percent(part)} % {kind}" for kind, part in summary["provenance"].items())
     console.print(f"The energy rests on constants that are {shares}.")
     print_list("Notes", summary["notes"], console)
@@ -80,9 +80,6 @@ def _headline(summary: Summary, console: Console) -> None:
     if rate is not None:
         shown = f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"
         row("throughput", f"{shown} /s", f"inferences, with the pipeline full{in_time}")
-    product = summary["energy_delay_product_js"]
-    if product is not None:
-        row("energy-delay", engineering(product["value"], "J s"), "energy per inference times latency", False)
     step = summary["timestep_s"]
     if step["steady_mean"] is not None:
         row("timestep", engineering(step["steady_mean"], "s"), "mean with the pipeline full", False)
@@ -92,6 +89,9 @@ def _headline(summary: Summary, console: Console) -> None:
         f"mean of all: {engineering(step['min'], 's')} to {engineering(step['max'], 's')}",
         False,
     )
+    product = summary["energy_delay_product_js"]
+    if product is not None:
+        row("energy-delay", engineering(product["value"], "J s"), "energy per inference times latency", False)
     console.print(grid)
     console.print(
         "The range takes energy constants and static power at the ends of their ranges, times at their values."

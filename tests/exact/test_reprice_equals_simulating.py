@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from small_networks import NUMBER, changed, graded, spiking
 from spinnaker_like import spinnaker_like
 
-from hwmodels import Chip, chip_names, load_chip, with_settings
+from hwmodels import Chip, chip_names, load_chip
+from hwmodels.loader import with_settings
 from hwmodels.quantity import Energy, Power, WholeQuantity
 from neurosim import api
 from neurosim.costs import Result
