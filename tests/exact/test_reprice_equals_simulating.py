@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_networks import NUMBER, changed, graded, spiking
+from small_networks import NUMBER, changed, graded, spiking, ternary
 from spinnaker_like import spinnaker_like
 
 from hwmodels import Chip, chip_names, load_chip
@@ -46,7 +46,7 @@ def chip_of(name: str) -> Chip:
 def carried(name: str) -> tuple[Result, Any]:
     """Return a run of the first small network that a chip carries, and what simulates it on another chip."""
     refusals = []
-    for make in (graded, spiking):
+    for make in (graded, spiking, ternary):
         network, frames = make()
 
         def simulate(chip: Chip, network: Any = network, frames: Any = frames) -> Result:
@@ -56,7 +56,7 @@ def carried(name: str) -> tuple[Result, Any]:
             return simulate(chip_of(name)), simulate
         except NeurosimError as error:
             refusals.append(str(error))
-    return pytest.skip(f"{name} carries neither network: {'; '.join(refusals)}")
+    return pytest.skip(f"{name} carries none of the networks: {'; '.join(refusals)}")
 
 
 def spread(chip: Chip, factors: np.ndarray) -> Chip:

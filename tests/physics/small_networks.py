@@ -1,4 +1,4 @@
-"""Small networks with frames, one of graded messages and one of spikes, and chips changed key by key."""
+"""Small networks with frames, of graded messages, spikes and few bits, and chips changed key by key."""
 
 from __future__ import annotations
 
@@ -61,3 +61,11 @@ def spiking() -> tuple[Network, np.ndarray]:
         Connection(("res",), "out", Dense(random.integers(-20, 40, (10, 40)))),
     ]
     return Network(layers, joins, "recurrent"), random.integers(0, 2, (9, 20))
+
+
+def ternary() -> tuple[Network, np.ndarray]:
+    """One layer of leaky units behind its input, with weights of -1, 0 and 1, and 9 frames of spikes."""
+    random = np.random.default_rng(2)
+    layers = [Layer("in", (12,), Relay(spikes=True)), Layer("out", (8,), CubaLif(4096, 0, 2 << 6))]
+    join = Connection(("in",), "out", Dense(random.integers(-1, 2, (8, 12))))
+    return Network(layers, [join], "ternary"), random.integers(0, 2, (9, 12))
