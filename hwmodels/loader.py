@@ -74,6 +74,21 @@ def load_chip(name_or_path: str, overrides: Mapping[str, str] | None = None) -> 
         raise ChipError(f"{name_or_path}: is nested too deep; a chip file has six levels") from None
 
 
+def with_settings(chip: Chip, overrides: Mapping[str, str]) -> Chip:
+    """Return a chip with values set from outside, as `load_chip` sets them.
+
+    Raises
+    ------
+    ChipError
+        A key is unknown, or the chip with these values breaks the schema.
+    """
+    tables = chip.to_dict()
+    problems = _apply(tables, overrides)
+    if problems:
+        raise ChipError(join_errors(chip.name, problems))
+    return Chip.from_dict(tables)
+
+
 def load_base(name_or_path: str) -> Chip | None:
     """Return the chip that a chip file extends; None where it extends none.
 

@@ -147,33 +147,60 @@ def simulate(
     if not isinstance(program, Program):
         raise InputError(f"a program is needed, this is a {type(program).__name__}; compile it for a chip first")
     network = program.network
-    notes: tuple[str, ...] = ()
-    if isinstance(inputs, Mapping):
-        frames = {name: _array(values, network[name]) for name, values in inputs.items() if name in network.index}
-        unknown = [name for name in inputs if name not in network.index]
-        if unknown:
-            raise InputError(f"frames for unknown layers: {', '.join(unknown)}; layers: {', '.join(network.index)}")
-    else:
-        layer = input_layer(network)
-        if isinstance(inputs, str | Path):
-            inputs = read_frames(inputs, layer, layout)
-        if isinstance(inputs, Frames):
-            notes, frames = inputs.notes, {layer.name: inputs.values}
-        else:
-            frames = {layer.name: _array(inputs, layer, layout)}
+    frames, notes = network_frames(network, inputs, layout)
     fed = max((len(values) for values in frames.values()), default=0)
-    whole = fed + program.depth_timesteps if program.has_timesteps else max(fed, 1)
-    timesteps = whole if steps is None else steps
-    for name, value in (("steps", timesteps), ("steps per inference", steps_per_inference)):
-        if not isinstance(value, int | np.integer):
-            raise InputError(f"{name} is {value!r}; it must be a whole number")
-        if value < 1:
-            raise InputError(f"{name} is {value}; it must be 1 or more")
+    timesteps = default_timesteps(program, fed) if steps is None else steps
+    check_counts(timesteps, steps_per_inference)
     report = None if progress is None else lambda done: progress(done, timesteps)
     counts = run_program(
         program, frames, timesteps, keep_activity, report, threads, trace, fidelity, check_fidelity, checkpoint
     )
     return Result(counts, fed, steps_per_inference, notes)
+
+
+def network_frames(
+    network: Network,
+    inputs: str | Path | Frames | np.ndarray | Mapping[str, Any],
+    layout: str | None = None,
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return the frames of each input layer, (frames, n), and the notes of their reader; see `simulate`.
+
+    Raises
+    ------
+    InputError
+        The frames cannot be read, or are of layers that there are not.
+    """
+    if isinstance(inputs, Mapping):
+        unknown = [name for name in inputs if name not in network.index]
+        if unknown:
+            raise InputError(f"frames for unknown layers: {', '.join(unknown)}; layers: {', '.join(network.index)}")
+        return {name: _array(values, network[name]) for name, values in inputs.items()}, ()
+    layer = input_layer(network)
+    if isinstance(inputs, str | Path):
+        inputs = read_frames(inputs, layer, layout)
+    if isinstance(inputs, Frames):
+        return {layer.name: inputs.values}, inputs.notes
+    return {layer.name: _array(inputs, layer, layout)}, ()
+
+
+def default_timesteps(program: Program, frames: int) -> int:
+    """Return the timesteps of a run of which no number is given: until the last of `frames` has its whole effect."""
+    return frames + program.depth_timesteps if program.has_timesteps else max(frames, 1)
+
+
+def check_counts(steps: int, steps_per_inference: int) -> None:
+    """Check the number of timesteps, and of those that an inference takes in.
+
+    Raises
+    ------
+    InputError
+        One is no whole number, or less than 1.
+    """
+    for name, value in (("steps", steps), ("steps per inference", steps_per_inference)):
+        if not isinstance(value, int | np.integer):
+            raise InputError(f"{name} is {value!r}; it must be a whole number")
+        if value < 1:
+            raise InputError(f"{name} is {value}; it must be 1 or more")
 
 
 def _array(values: Any, layer: Layer, layout: str | None = None) -> np.ndarray:

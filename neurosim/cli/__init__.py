@@ -21,10 +21,13 @@ from neurosim.errors import NeurosimError
 # itself is `command` in the module of the same name.
 COMMANDS = {
     "run": "Simulate a network on a chip: energy, latency and memory traffic.",
+    "compare": "Compare chips, or values of their constants, on one network and input.",
     "compile": "Place a network on a chip and write the compiled program.",
     "chips": "List the chips, show one with the source of every constant, or check a chip file.",
     "baseline": "Cost a network on a CPU, a GPU or a dense accelerator, by formulas.",
     "info": "Describe a network: its layers, units, connections and weights.",
+    "reprice": "Cost a finished run with other energies and powers, without simulating.",
+    "calibrate": "Fit energies and powers of a chip to measurements.",
     "warmup": "Compile all kernels now, so that the first run does not wait for them.",
 }
 

@@ -120,6 +120,56 @@ def chip_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for the frames to feed and the timesteps to run."""
+    for option in (
+        click.option(
+            "--layout",
+            type=click.Choice(["TCHW", "TWHC"]),
+            help="Order of the frames' axes, where their shape fits both.",
+        ),
+        click.option(
+            "--steps-per-inference",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            metavar="K",
+            help="Timesteps that one inference takes in.",
+        ),
+        click.option(
+            "--steps",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Timesteps to run; the last frame is held.  [default: the frames and the network's depth; the frames "
+            "alone, on a chip without timesteps]",
+        ),
+        click.option(
+            "--input",
+            "frames",
+            type=click.Path(path_type=Path),
+            metavar="INPUT",
+            help="Frames: .npy, .npz or .csv. A shipped workload brings its own.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def require_frames(frames: Path | None, model: Model) -> tuple[Path, tuple[str, ...]]:
+    """Return the file of frames, and a note where it is the one that ships with the model.
+
+    Raises
+    ------
+    click.UsageError
+        None was given, and none ships.
+    """
+    if frames is not None:
+        return frames, ()
+    if model.workload is None:
+        raise click.UsageError("Missing option '--input': the frames to feed.")
+    return model.workload.frames_path, (f"the input is the frames that ship with {model.name}",)
+
+
 def reader_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for what a network file does not hold."""
     for option in (
@@ -150,7 +200,17 @@ def reader_arguments(
 
 
 def parse_settings(context: click.Context, option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return key -> value of ``--set``.
+    """Return key -> value of ``--set``; for errors see `split_settings`."""
+    settings = split_settings(pairs)
+    for key, value in settings.items():
+        # Quotes as a chip file has them, where the shell left them.
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            settings[key] = value[1:-1].strip()
+    return settings
+
+
+def split_settings(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Return key -> what follows the sign, of texts ``key=value``.
 
     Raises
     ------
@@ -160,9 +220,6 @@ def parse_settings(context: click.Context, option: click.Parameter, pairs: tuple
     settings: dict[str, str] = {}
     for pair in pairs:
         key, sign, value = (part.strip() for part in pair.partition("="))
-        # Quotes as a chip file has them, where the shell left them.
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1].strip()
         if not (key and sign and value):
             raise click.BadParameter(f'"{pair}" is not KEY=VALUE; write for example core.neuron.send_energy="35.5 pJ"')
         if key in settings:

@@ -19,33 +19,7 @@ PATH = click.Path(path_type=Path)
 @click.command("run")
 @common.model_argument
 @common.chip_options
-@click.option(
-    "--input",
-    "frames",
-    type=PATH,
-    metavar="INPUT",
-    help="Frames: .npy, .npz or .csv. A shipped workload brings its own.",
-)
-@click.option(
-    "--steps",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Timesteps to run; the last frame is held.  [default: the frames and the network's depth; the frames alone, "
-    "on a chip without timesteps]",
-)
-@click.option(
-    "--steps-per-inference",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="K",
-    help="Timesteps that one inference takes in.",
-)
-@click.option(
-    "--layout",
-    type=click.Choice(["TCHW", "TWHC"]),
-    help="Order of the frames' axes, where their shape fits both.",
-)
+@common.input_options
 @common.reader_options
 @click.option(
     "--threads",
@@ -78,6 +52,9 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the summary as JSON.")
 @click.option("--csv", "csv_folder", type=PATH, metavar="DIR", help="Write tables into this folder.")
+@click.option(
+    "--results", "results_file", type=PATH, metavar="FILE", help="Write all counts, for neurosim reprice and calibrate."
+)
 @timeline.timeline_options
 def command(
     model: str,
@@ -90,6 +67,7 @@ def command(
     seed: int | None,
     json_file: Path | None,
     csv_folder: Path | None,
+    results_file: Path | None,
     timeline_file: Path | None,
     threads: int | None,
     timeline_steps: timeline.Steps | None,
@@ -107,6 +85,7 @@ def command(
     of that name comes before the workload.
     """
     common.check_output(json_file, "--json")
+    common.check_output(results_file, "--results")
     common.check_output(timeline_file, "--timeline")
     common.check_output(checkpoint_file, "--checkpoint")
     common.check_output_folder(csv_folder, "--csv")
@@ -117,11 +96,7 @@ def command(
     else:
         chip = common.require_chip(chip, found.hint)
     window = timeline.trace_window(timeline_file, timeline_steps, timeline_cores, timeline_events)
-    shipped = frames is None
-    if frames is None:
-        if found.workload is None:
-            raise click.UsageError("Missing option '--input': the frames to feed.")
-        frames = found.workload.frames_path
+    frames, shipped = common.require_frames(frames, found)
 
     from rich.console import Console
     from rich.text import Text
@@ -131,14 +106,22 @@ def command(
     from neurosim.engine import Checkpoint
     from neurosim.engine.warm import announce_compilation
     from neurosim.formats import read_frames
-    from neurosim.report import Origin, print_report, summarise, write_summary, write_tables, write_timeline
+    from neurosim.report import (
+        Origin,
+        Run,
+        print_report,
+        summarise,
+        write_results,
+        write_summary,
+        write_tables,
+        write_timeline,
+    )
 
     if chip is None or found.compiled:
         program, notes = _load_program(found.path, chip), found.notes
     else:
         program, notes = common.compile_model(found, chip, seed or 0, settings, options)
-    if shipped:
-        notes = (*notes, f"the input is the frames that ship with {model}")
+    notes = (*notes, *shipped)
     fed = read_frames(frames, input_layer(program.network), layout)
     origin = Origin.of_files(found.path, frames, fed)
     with common.named(found), announce_compilation(say_compiling), RunProgress(program.step_name) as progress:
@@ -146,12 +129,15 @@ def command(
             program, fed, steps, steps_per_inference, None, False, progress, threads, window, fidelity,
             check_fidelity, None if checkpoint_file is None else Checkpoint(checkpoint_file, every),
         )  # fmt: skip
-    summary = summarise(result, notes, None if found.compiled else settings, origin)
+    chosen = None if found.compiled else settings
+    summary = summarise(result, notes, chosen, origin)
     with common.outputs():
         if csv_folder is not None:
             write_tables(result, summary, csv_folder)
         if json_file is not None:
             write_summary(summary, json_file)
+        if results_file is not None:
+            write_results(Run(result, notes, chosen, origin), results_file)
         drawn = None if timeline_file is None else write_timeline(result.counts, timeline_file)
     console = Console(highlight=False)
     print_report(summary, console)

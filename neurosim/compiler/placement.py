@@ -6,6 +6,8 @@ chip; simulated annealing (Kirkpatrick, Gelatt and Vecchi 1983) then swaps pairs
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,7 +64,11 @@ def placement_cost(traffic: NDArray[np.int64], slots: NDArray[np.int64], distanc
     return int((traffic * distance[np.ix_(slots, slots)]).sum())
 
 
-def place(traffic: NDArray[np.int64], chip: Chip, seed: int) -> NDArray[np.int32]:
+Placements = dict[str, NDArray[np.int64]]
+"""Outcomes of annealing, by a digest of all that decides them."""
+
+
+def place(traffic: NDArray[np.int64], chip: Chip, seed: int, placed: Placements | None = None) -> NDArray[np.int32]:
     """Place cores 0..C-1 on the mesh.
 
     Parameters
@@ -73,6 +79,8 @@ def place(traffic: NDArray[np.int64], chip: Chip, seed: int) -> NDArray[np.int32
         Gives the mesh.
     seed
         Seed of the annealing; the same seed gives the same placement.
+    placed
+        Outcomes of earlier calls, which are used and added to: the same question has the same answer.
 
     Returns
     -------
@@ -88,7 +96,13 @@ def place(traffic: NDArray[np.int64], chip: Chip, seed: int) -> NDArray[np.int32
     weight = np.zeros((places.size, places.size), dtype=np.int64)
     weight[:cores, :cores] = traffic + traffic.T
     np.fill_diagonal(weight, 0)
-    at = _anneal(weight, distance, cores, np.random.default_rng(seed))
+    digest = hashlib.sha256(
+        f"{cores} {seed} {len(weight)}".encode() + weight.tobytes() + distance.tobytes()
+    ).hexdigest()
+    placed = {} if placed is None else placed
+    if digest not in placed:
+        placed[digest] = _anneal(weight, distance, cores, np.random.default_rng(seed))
+    at = placed[digest]
     return places[at[:cores]].astype(np.int32)
 
 
@@ -97,10 +111,10 @@ def _anneal(
 ) -> NDArray[np.int64]:
     """Return the place of each item (cores first, then empty places) after annealing; the best one seen."""
     items = len(weight)
-    at = np.arange(items)
+    at = list(range(items))
     cost = int((weight * distance).sum()) // 2
     if cost == 0 or items < 3:
-        return at
+        return np.array(at, dtype=np.int64)
     steps = min(400 * cores, 40_000)
     first = rng.integers(0, cores, steps)
     second = rng.integers(0, items - 1, steps)
@@ -110,18 +124,20 @@ def _anneal(
     cooling = (LAST_TEMPERATURE / FIRST_TEMPERATURE) ** (1.0 / steps)
     temperature = FIRST_TEMPERATURE * scale
     best, best_at = cost, at.copy()
-    near = distance[at]  # near[i, p]: hops from the place of item i to place p
+    # Rows and plain lists are looked up faster than places of arrays, and this loop takes most of a compilation.
+    near = distance.copy()  # near[p, i]: hops from the place of item i to place p
+    messages, hops = weight.tolist(), distance.tolist()
+    weights, nears = list(weight), list(near)
     for i, j, luck in zip(first.tolist(), second.tolist(), chance.tolist(), strict=True):
         temperature *= cooling
         here, there = at[i], at[j]
-        step = near[:, there] - near[:, here]
-        difference = weight[i] - weight[j]
         # The pair's own distance does not change; taking it out corrects the two shared terms.
-        change = int(difference @ step) + 2 * int(weight[i, j]) * int(distance[here, there])
+        change = int(np.dot(weights[i] - weights[j], nears[there] - nears[here]))
+        change += 2 * messages[i][j] * hops[here][there]
         if change <= 0 or luck < np.exp(-change / temperature):
             at[i], at[j] = there, here
-            near[i], near[j] = distance[there], distance[here]
+            near[:, i], near[:, j] = distance[there], distance[here]
             cost += change
             if cost < best:
                 best, best_at = cost, at.copy()
-    return best_at
+    return np.array(best_at, dtype=np.int64)

@@ -57,12 +57,13 @@ def write_program(program: Program, path: str | Path) -> None:
     with atomic_path(path) as part:
         try:
             with h5py.File(part, "w", libver=LIBRARY_VERSIONS) as file:
-                _write(file, program)
+                put_program(file, program)
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error}; free some space or choose another") from error
 
 
-def _write(file: h5py.File, program: Program) -> None:
+def put_program(file: h5py.Group, program: Program) -> None:
+    """Write a program into a group, a file's root or one within another file."""
     put_text(file, "schema", SCHEMA)
     put_number(file, "seed", program.seed)
     write_network(file.create_group("network"), program.network)
@@ -115,7 +116,7 @@ def read_program(path: str | Path) -> Program:
     errors: list[str] = []
     try:
         with h5py.File(path, "r") as file:
-            program = _read(Fields(file, "", errors, path.stat().st_size))
+            program = get_program(Fields(file, "", errors, path.stat().st_size))
     # What h5py raises depends on where in the file the damage lies.
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
         raise InputError(
@@ -128,7 +129,8 @@ def read_program(path: str | Path) -> Program:
     return program
 
 
-def _read(root: Fields) -> Program | None:
+def get_program(root: Fields) -> Program | None:
+    """Read a program from a group; None where something is wrong, which then stands in the fields' errors."""
     if not _is_schema(root):
         return None
     root.only(GROUPS, ("schema", "seed"))

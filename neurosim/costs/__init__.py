@@ -3,6 +3,7 @@
 from neurosim.costs.baseline import BaselineCost, baseline_cost
 from neurosim.costs.energy import PROVENANCE, EnergyTerm, Interval, PowerTerm
 from neurosim.costs.incidents import Incidents
+from neurosim.costs.neurobench import NeuroBench, neurobench
 from neurosim.costs.result import Energy, MemoryTraffic, Result
 from neurosim.costs.window import Window, find_window
 
@@ -14,9 +15,11 @@ __all__ = [
     "Incidents",
     "Interval",
     "MemoryTraffic",
+    "NeuroBench",
     "PowerTerm",
     "Result",
     "Window",
     "baseline_cost",
     "find_window",
+    "neurobench",
 ]

@@ -289,6 +289,12 @@ class Result:
         return float((ends[first + reach] - ends[first]).mean()) * PICO
 
     @property
+    def energy_delay_js(self) -> Interval | None:
+        """Energy-delay product in J s: energy of a steady inference times its latency; None where there is none."""
+        energy, latency_s = self.energy_inference, self.latency_inference_s
+        return None if energy is None or latency_s is None else energy.total_j.scaled(latency_s)
+
+    @property
     def throughput_inferences_per_s(self) -> float | None:
         """Inferences per second with the pipeline full: a new one enters every K timesteps.
 
@@ -321,16 +327,39 @@ class Result:
         clears one; every packet reads one entry of the axon-out table, and one of the axon-in table at each core
         that it reaches.
         """
+        accesses = self._accesses(self.counts.layer_counts.sum(axis=0))
+        out = []
+        for name in MEMORIES:
+            paid = [t.energy_j.value for t in self.energy_run.terms if t.memory == name]
+            out.append(MemoryTraffic(name, *accesses[name], self._word_bits[name], float(sum(paid)) if paid else None))
+        return tuple(out)
+
+    @property
+    def memory_bytes_inference(self) -> float | None:
+        """Mean bytes that a steady inference reads from and writes to all memories; None where the run holds none."""
+        if not self.window.steady:
+            return None
+        spans = zip(self.window.layer_start, self.window.layer_stop, strict=True)
+        sums = np.array([self.counts.layer_counts[a:b, i].sum(axis=0) for i, (a, b) in enumerate(spans)])
+        accesses = self._accesses(sums)
+        bits = sum((read + written) * self._word_bits[name] for name, (read, written) in accesses.items())
+        return bits / 8 / self.window.steady
+
+    @cached_property
+    def _word_bits(self) -> dict[str, int]:
+        return {name: int(getattr(self.chip.core.memories, name).word.value) for name in MEMORIES}
+
+    def _accesses(self, sums: IntArray) -> dict[str, tuple[int, int]]:
+        """Return the words read and written in each kind of memory, for int64 (layers, LAYER_COUNTS)."""
         core, c = self.chip.core, LayerCount
-        sums = self.counts.layer_counts.sum(axis=0)
         fed = np.array([any(k.target == layer.name for k in self.network.connections) for layer in self.network.layers])
         synops = int(sums[:, [c.CHARGED_DENSE, c.CHARGED_SPARSE, c.CHARGED_CONV]].sum())
         swept = int(sums[fed][:, [c.UPDATES_ACTIVE, c.UPDATES_INACTIVE]].sum())
         packets, copies = (int(sums[:, count].sum()) for count in (c.PACKETS, c.COPIES))
-        words = {name: int(getattr(core.memories, name).word.value) for name in MEMORIES}
+        words = self._word_bits
         entry_in = -(-int(core.axon_in_entry_bits.value) // words["axon_in"])
         entry_out = -(-int(core.axon_out_entry_bits.value) // words["axon_out"])
-        accesses = {
+        return {
             "synapse": (int(sums[:, c.SYNAPSE_WORDS].sum()), 0),
             "neuron_state": (
                 int(sums[:, c.STATE_WORDS_READ].sum()),
@@ -340,8 +369,3 @@ class Result:
             "axon_in": (copies * entry_in, 0),
             "axon_out": (packets * entry_out, 0),
         }
-        out = []
-        for name in MEMORIES:
-            paid = [t.energy_j.value for t in self.energy_run.terms if t.memory == name]
-            out.append(MemoryTraffic(name, *accesses[name], words[name], float(sum(paid)) if paid else None))
-        return tuple(out)

@@ -6,6 +6,7 @@ from neurosim.engine.critical import RESOURCES, Resource, binding
 from neurosim.engine.function import FunctionRun, StepActivity
 from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes
 from neurosim.engine.run import RunCounts, run_program
+from neurosim.engine.shared import run_programs
 from neurosim.engine.timing import StepTiming, TimeRun
 from neurosim.engine.trace import PacketTrace, StepTrace, TraceWindow
 
@@ -28,4 +29,5 @@ __all__ = [
     "TraceWindow",
     "binding",
     "run_program",
+    "run_programs",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -348,6 +348,40 @@ def run_program(
     DeadlockError, AuditError
         The simulation itself failed.
     """
+    steps = run_steps(program, frames, timesteps, keep_activity, threads, trace, fidelity, check_fidelity, checkpoint)
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as end:
+            counts: RunCounts = end.value
+            return counts
+        if progress is not None:
+            progress(done)
+
+
+def run_steps(
+    program: Program,
+    frames: dict[str, NDArray[Any]],
+    timesteps: int,
+    keep_activity: bool = False,
+    threads: int | None = None,
+    trace: TraceWindow | None = None,
+    fidelity: str = "cycle",
+    check_fidelity: int = 0,
+    checkpoint: Checkpoint | None = None,
+    function: FunctionRun | None = None,
+) -> Generator[int, None, RunCounts]:
+    """Run as `run_program` does, in pieces: yield the number of each timestep once it is done, return the counts.
+
+    Parameters
+    ----------
+    program, frames, timesteps, keep_activity, threads, trace, fidelity, check_fidelity, checkpoint
+        As for `run_program`.
+    function
+        Gives the activity in place of a function of the run's own, for chips with timesteps; it must count the
+        synapses that `counted_synapses` gives for the program. Used by nothing but `steps`, `timestep` and `network`
+        where there is no checkpoint.
+    """
     threads = default_threads() if threads is None else threads
     if threads < 1:
         raise InputError(f"threads is {threads}; it must be 1 or more")
@@ -371,8 +405,9 @@ def run_program(
     checked = tuple(1 + i * timesteps // check_fidelity for i in range(check_fidelity))
     exact = step_timer(program) if checked else None
     checked_ps: list[int] = []
-    counted = None if program.chip.sync.kind == "none" else counted_synapses(program)
-    function = FunctionRun(program.network, frames, counted)
+    if function is None:
+        counted = None if program.chip.sync.kind == "none" else counted_synapses(program)
+        function = FunctionRun(program.network, frames, counted)
     totals = _Totals(program, timesteps)
     timer = _timer(program, function, fidelity)
     kept: list[StepActivity] = []
@@ -400,8 +435,7 @@ def run_program(
                 checked_ps.append(exact.step(activity)[0].duration_ps)
             if keep_activity:
                 kept.append(activity)
-            if progress is not None:
-                progress(activity.timestep)
+            yield activity.timestep
     duration, sweep, network, synapse = totals.spans
     return RunCounts(
         program,

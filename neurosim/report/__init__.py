@@ -1,6 +1,7 @@
 """Reports: a result as a summary for machines, as CSV tables, as tables on a terminal, and as a timeline."""
 
 from neurosim.report.origin import Origin
+from neurosim.report.results_file import Run, read_results, write_results
 from neurosim.report.summary import SCHEMA, summarise, write_summary
 from neurosim.report.tables import CSV_FILES, write_tables
 from neurosim.report.terminal import print_report
@@ -10,9 +11,12 @@ __all__ = [
     "CSV_FILES",
     "SCHEMA",
     "Origin",
+    "Run",
     "TimelineReport",
     "print_report",
+    "read_results",
     "summarise",
+    "write_results",
     "write_summary",
     "write_tables",
     "write_timeline",

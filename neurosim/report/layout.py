@@ -24,7 +24,7 @@ WRAPPED_WIDTH = 24
 
 def engineering(value: float, unit: str) -> str:
     """Return `value` to four digits with an SI prefix: ``1.235 mJ``."""
-    return str(Quantity(value, unit).render(prec=3, strip_zeros=False))
+    return str(Quantity(value, units=unit).render(prec=3, strip_zeros=False))
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import neurosim
 from hwmodels import Chip
 from hwmodels.loader import SET_BY_USER
-from neurosim.costs import Energy, Interval, Result
+from neurosim.costs import Energy, Interval, Result, neurobench
 from neurosim.engine import LayerCount, Resource, binding
 from neurosim.engine.counters import StepCount
 from neurosim.files import atomic_path
@@ -49,6 +50,18 @@ MEANINGS = {
     "throughput": (
         "Inferences per second with the pipeline full: one enters every steps_per_inference timesteps of "
         "mean steady length."
+    ),
+    "energy_delay": (
+        "Energy per inference times latency per inference; its ends take the energy at the ends of its range."
+    ),
+    "neurobench": (
+        "The metrics of NeuroBench's algorithm track, of the network and its activity on any chip. An execution is a "
+        "timestep, or a frame on a chip without timesteps. footprint_bytes: weights and biases in the fewest of 1, 2, "
+        "4 or 8 bytes a number. connection_sparsity: share of the stored weights that are zero. activation_sparsity: "
+        "share of the neurons with state that sent no message, over all executions. dense: synaptic operations of an "
+        "execution in which every neuron sends and every weight counts; effective_macs and effective_acs: those of "
+        "messages sent and weights that are not zero, on average. They are effective_acs where all messages that a "
+        "connection got in the execution are -1, 0 or 1."
     ),
     "inferences": (
         "Inferences whose answer comes out within the run. The first meets a network at rest; those after it "
@@ -158,6 +171,7 @@ def summarise(
         "included": included(result),
         "latency_per_inference_s": result.latency_inference_s,
         "throughput_inferences_per_s": result.throughput_inferences_per_s,
+        "energy_delay_product_js": _ends(result.energy_delay_js),
         "timestep_s": _timestep(result),
         "layers": _layers(result),
         "memories": [_memory(memory) for memory in result.memories],
@@ -166,6 +180,7 @@ def summarise(
         "incidents": _incidents(result),
         "energy_terms": _terms(result),
         "provenance": {kind: float(share) for kind, share in energy.provenance.items()},
+        "neurobench": asdict(neurobench(result.counts)),
         "per_timestep": _per_timestep(result),
         "fidelity": result.counts.fidelity,
         "fidelity_error": _fidelity_error(result),
@@ -378,6 +393,12 @@ def _fidelity_error(result: Result) -> dict[str, Any] | None:
     if error is None:
         return None
     return {"timesteps": list(result.counts.checked_steps), "mean": error[0], "max": error[1]}
+
+
+def _ends(interval: Interval | None) -> dict[str, float] | None:
+    if interval is None:
+        return None
+    return {"value": float(interval.value), "low": float(interval.low), "high": float(interval.high)}
 
 
 def _shortage(result: Result) -> list[str]:

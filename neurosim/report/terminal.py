@@ -30,6 +30,7 @@ def print_report(summary: Summary, console: Console) -> None:
     _headline(summary, console)
     _binding(summary, console)
     _layers(summary, console)
+    _neurobench(summary, console)
     _memories(summary, console)
     _terms(summary, console)
     parts = dict(summary["provenance"])
@@ -101,6 +102,9 @@ def _headline(summary: Summary, console: Console) -> None:
         f"mean of all: {engineering(step['min'], 's')} to {engineering(step['max'], 's')}",
         False,
     )
+    product = summary["energy_delay_product_js"]
+    if product is not None:
+        row("energy-delay", engineering(product["value"], "J s"), "energy per inference times latency", False)
     console.print(grid)
     console.print("The range takes energy constants and powers at the ends of their ranges, times at their values.")
     gap = summary["provenance"]["gap"]
@@ -178,6 +182,18 @@ def _memories(summary: Summary, console: Console) -> None:
     console.print("Stage energy: of the stage that uses the memory, its accesses included; not of the accesses alone.")
     if None in energies:
         console.print("-: no constant of its own; the energy of a synop includes it")
+
+
+def _neurobench(summary: Summary, console: Console) -> None:
+    bench = summary["neurobench"]
+    columns = [
+        Column("footprint\n/bytes", [bench["footprint_bytes"]]),
+        *(Column(f"{kind}\nsparsity", [f"{bench[f'{kind}_sparsity']:.4f}"]) for kind in ("connection", "activation")),
+        Column("dense", [bench["dense"]]),
+        Column("effective\nMACs", [round(bench["effective_macs"])]),
+        Column("effective\nACs", [round(bench["effective_acs"])]),
+    ]
+    print_columns("NeuroBench's metrics, with the synaptic operations of a mean timestep", columns, console)
 
 
 def _terms(summary: Summary, console: Console) -> None:

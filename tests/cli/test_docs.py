@@ -119,6 +119,29 @@ def test_every_table_and_column_is_explained(folder: Path) -> None:
         assert {column.split()[0] for column in columns} - words == set(), name
 
 
+def test_comparing_costing_anew_and_calibrating_go_as_the_page_says(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = [main(shlex.split(line)[1:]) for line in block("docs/compare.md", "compare: commands").splitlines()]
+    assert codes == [3, 0]
+    assert [main(shlex.split(line)[1:]) for line in block("docs/compare.md", "reprice: commands").splitlines()] == [
+        0,
+        0,
+    ]
+    lines = ["result,per,energy_j", *(f"steering.h5,run,{1e-3 * (1 + k / 100)}" for k in range(4))]
+    (own / "lab.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (line,) = block("docs/compare.md", "calibrate: commands").splitlines()
+    assert main([*shlex.split(line)[1:], "--json", "k.json"]) == 0
+    exec(compile(block("docs/compare.md", "compare: python"), "docs/compare.md", "exec"), {})
+    assert "loihi2 buffer=16 Interval(" in capsys.readouterr().out
+    words = explained("docs/compare.md") | explained("docs/outputs.md")
+    for name in ("c.json", "k.json"):
+        held = json.loads((own / name).read_text(encoding="utf-8"))
+        known = frozenset({"settings", "critical_path_s", "options", "input"})
+        assert set(names(held, known)) - words == set(), name
+    assert {path.name for path in (own / "c").iterdir()} <= words
+
+
 def test_inputs_name_every_workload_and_option() -> None:
     words = explained("docs/inputs.md")
     assert set(workload_names()) <= words

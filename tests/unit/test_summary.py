@@ -29,6 +29,7 @@ KEYS = {
     "energy_terms", "provenance", "per_timestep", "notes", "gaps",
     "fidelity",
     "fidelity_error", "meanings", "warnings", "incidents", "routing_tables",
+    "neurobench", "energy_delay_product_js",
 }  # fmt: skip
 LAYER_KEYS = {
     "name", "neurons", "cores", "messages", "synops", "synops_nonzero", "neuron_updates", "packets", "copies", "hops",
@@ -88,6 +89,7 @@ def test_keys_are_those_of_the_schema(summary: dict[str, Any]) -> None:
     assert set(summary["timestep_s"]) == {"mean", "min", "max", "steady_mean", "period", "each"}
     assert set(summary["network"]) == {"packets", "copies", "flits", "hops", "peak_link_utilisation"}
     assert list(summary["provenance"]) == ["measured", "simulated", "derived", "estimate", "gap"]
+    assert set(summary["energy_delay_product_js"]) == {"value", "low", "high"}
     incidents = {"late_ps", "late_sweeps", "late_messages", "dropped", "lost", "detours", "reinjected"}
     counts = {"messages", "synops", "synops_nonzero", "binding", "critical_path_ps"}
     assert set(summary["per_timestep"]) == counts | incidents
@@ -354,3 +356,10 @@ def test_compilation_is_announced_once_and_only_when_it_happens() -> None:
     with announce_compilation(lambda: said.append("again")):
         assert first(2) == 3
     assert "again" not in said
+
+
+def test_energy_delay_product_is_energy_times_latency(summary: dict[str, Any]) -> None:
+    energy, latency_s = summary["energy_per_inference_j"], summary["latency_per_inference_s"]
+    for end, product in summary["energy_delay_product_js"].items():
+        assert product == pytest.approx(energy[end] * latency_s, rel=1e-15)
+    assert summarise(run(frames=1))["energy_delay_product_js"] is None

@@ -1,0 +1,139 @@
+"""A comparison for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from neurosim.explore.rows import SIMULATED
+from neurosim.report.layout import Cell, Column, counted, engineering, print_columns, print_list, scaled
+
+
+def print_comparison(described: Mapping[str, Any], console: Console) -> None:
+    """Print a comparison; no line is longer than the console is wide.
+
+    Parameters
+    ----------
+    described
+        From `neurosim.explore.describe`.
+    console
+        Where to.
+    """
+    rows = described["rows"]
+    console.print(Text(described["model"], style="bold"))
+    passes = counted(described["functional_passes"], "functional run")
+    each = counted(described["steps_per_inference"], "timestep")
+    console.print(
+        f"{counted(len(rows), 'configuration')}, {described['timing_passes']:,} timed on {passes}; {each} per inference"
+    )
+    for key, value in _common(rows).items():
+        console.print(Text(f"set by the user: {key} = {value}"))
+    costed = [row for row in rows if row["reason"] is None]
+    if costed:
+        _costs(costed, described["reference"], console)
+        _differences(costed, described["reference"], console)
+    print_list("Cannot carry this network", _refused(rows), console)
+    print_list("Warnings", [f"{row['name']}: {text}" for row in costed for text in row["warnings"]], console)
+    notes = [*described["notes"], *dict.fromkeys(note for row in costed for note in row["notes"])]
+    print_list("Notes", dict.fromkeys(notes), console)
+
+
+def _refused(rows: list[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence a reason, with the configurations that have it."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row["reason"] is not None:
+            reasons.setdefault(row["reason"], []).append(row["name"])
+    return [f"{_listed(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _listed(names: list[str]) -> str:
+    """Return names as a list that does not go on for ever."""
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3:,} more"
+
+
+def _common(rows: list[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the settings that all configurations have."""
+    settings = [row["settings"] for row in rows if row["origin"] == SIMULATED]
+    first = settings[0] if settings else {}
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in settings)}
+
+
+def _costs(rows: list[Mapping[str, Any]], reference: str | None, console: Console) -> None:
+    def part(record: Mapping[str, Any] | None, key: str) -> float | None:
+        return None if record is None else record[key]
+
+    energies = [row["energy_per_inference_j"] for row in rows]
+    values, unit = scaled([part(energy, "value") for energy in energies], "J")
+    low, high = (scaled([part(energy, end) for energy in energies], "J", unit)[0] for end in ("low", "high"))
+    latency, second = scaled([row["latency_per_inference_s"] for row in rows], "s")
+    traffic, byte = scaled([row["memory_bytes_per_inference"] for row in rows], "B")
+    products = [part(row["energy_delay_product_js"], "value") for row in rows]
+    rates = [row["throughput_inferences_per_s"] for row in rows]
+    long = max(len(row["name"]) for row in rows) > 24
+    columns = [
+        Column("configuration", [_name(row, reference) for row in rows], left=True, wrapped=long),
+        Column(f"energy\n/{unit}", values),
+        Column("low", low),
+        Column("high", high),
+        Column(f"latency\n/{second}", latency),
+        Column("inferences\n/s", [_rate(rate) for rate in rates]),
+        Column("energy-delay", [None if p is None else engineering(p, "J s") for p in products]),
+        Column(f"memory\ntraffic/{byte}", traffic),
+        Column("cores", [row["cores"] for row in rows]),
+        Column("binding", [_binding(row) for row in rows], left=True),
+        *([Column("origin", [row["origin"] for row in rows], left=True)] if _mixed(rows) else []),
+    ]
+    print_columns("One inference", columns, console)
+    if reference is not None:
+        console.print("*: what the others are compared with")
+
+
+def _mixed(rows: list[Mapping[str, Any]]) -> bool:
+    return any(row["origin"] != SIMULATED for row in rows)
+
+
+def _name(row: Mapping[str, Any], reference: str | None) -> str:
+    return f"{row['name']} *" if row["name"] == reference else str(row["name"])
+
+
+def _rate(rate: float | None) -> Cell:
+    return None if rate is None else f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"
+
+
+def _binding(row: Mapping[str, Any]) -> str | None:
+    if row["binding"] is None:
+        return None
+    share = row["binding"]["timesteps"] / row["timesteps"]
+    return f"{row['binding']['resource']} {100 * share:.0f} %"
+
+
+def _differences(rows: list[Mapping[str, Any]], reference: str | None, console: Console) -> None:
+    others = [row for row in rows if row["name"] != reference]
+    for title, key, unit in (
+        ("Energy per inference", "energy_difference", "J"),
+        ("Time of a timestep", "time_difference", "s"),
+    ):
+        told = [(row["name"], row[key]) for row in others if row[key] is not None]
+        if told:
+            console.print()
+            console.print(Text(f"{title}, against {reference}", style="bold"))
+        for name, difference in told:
+            if difference["value"]:
+                line = Text.assemble((f"{name}: ", "bold"), _sentence(difference, unit))
+                console.print(Padding(line, (0, 0, 0, 1), expand=False))
+        same = [name for name, difference in told if not difference["value"]]
+        if same:
+            line = Text.assemble((f"{_listed(same)}: ", "bold"), "the same")
+            console.print(Padding(line, (0, 0, 0, 1), expand=False))
+
+
+def _sentence(difference: Mapping[str, Any], unit: str) -> str:
+    way = "more" if difference["value"] > 0 else "less"
+    ratio = "" if difference["ratio"] is None else f" ({difference['ratio']:.3g} times)"
+    return f"{engineering(abs(difference['value']), unit)} {way}{ratio}. {difference['sentence']}"
