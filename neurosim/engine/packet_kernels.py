@@ -8,7 +8,8 @@ import numba as nb
 import numpy as np
 
 from neurosim.engine.row_kernels import ACCUMULATE as ACCUMULATE_OF
-from neurosim.engine.row_kernels import ARRIVED, COPIES, COPY, INJECTED, LEFT, PACKET, TO_CORE, TREE, WORK
+from neurosim.engine.row_kernels import ARRIVED, COPY, INJECTED, LEFT, PACKET, TO_CORE, TREE, WORK
+from neurosim.engine.row_kernels import COPIES as COPY_ROW
 from neurosim.engine.row_kernels import FLITS as FLITS_OF
 from neurosim.engine.row_kernels import READ as READ_OF
 
@@ -23,7 +24,7 @@ MESSAGES, UPDATES_ACTIVE, UPDATES_INACTIVE, PACKETS, FLITS, HOPS, FLIT_HOPS_X, F
     8,
     9,
 )
-CHARGED, SYNAPSE_WORDS, STATE_READ, STATE_WRITTEN, LARGEST, FLIT_HOPS_CHIPS, COPIES_MADE = 10, 13, 14, 15, 16, 17, 18
+CHARGED, SYNAPSE_WORDS, STATE_READ, STATE_WRITTEN, LARGEST, FLIT_HOPS_CHIPS, COPIES = 10, 13, 14, 15, 16, 17, 18
 
 # Columns of the core counts; the same numbers as `CoreCount`.
 PACKETS_OUT, PACKETS_IN, SYNOPS_CHARGED, SWEEP, READ, ACCUMULATE = 0, 1, 2, 3, 6, 7
@@ -162,7 +163,7 @@ def build_packets(
     met
         int32 (n,): synapses that a crossbar's sweep does for each neuron; empty where there is no crossbar.
     packets, copies
-        int64 (at least (N + 1) * PACKET,) and (N * COPIES,), filled: rows of `time_kernels.time_step`.
+        int64 (at least (N + 1) * PACKET,) and (N * row_kernels.COPIES,), filled: rows of `time_kernels.time_step`.
     core_first, tail_work
         int64 (C + 1,) and (C,), filled; see `time_step`.
     layer_counts
@@ -212,7 +213,7 @@ def build_packets(
             if words > 0:
                 pending += sweep.send_time
             last = -1
-            copy = (made - 1) * COPIES
+            copy = (made - 1) * COPY_ROW
             for row in range(axon_start[neuron], axon_start[neuron + 1]):
                 core_to = axon_core[row]
                 if core_to != last:
@@ -229,7 +230,7 @@ def build_packets(
                     packets[to + COPY] = made
                     packets[to + INJECTED] = -1
                     packets[to + LEFT] = -1
-                    copy += COPIES
+                    copy += COPY_ROW
                     copies[copy + TO_CORE] = core_to
                     copies[copy + READ_OF] = 0
                     copies[copy + ACCUMULATE_OF] = 0
@@ -258,7 +259,7 @@ def build_packets(
                 copies[copy + ACCUMULATE_OF] += adding
         sent = made - core_first[core]
         counts[PACKETS] += sent
-        counts[COPIES_MADE] += sent
+        counts[COPIES] += sent
         counts[FLITS] += sent * length
         counts[HOPS] += x + y + z
         counts[FLIT_HOPS_X] += x * length
