@@ -9,7 +9,8 @@ from itertools import product
 from hwmodels import Chip, load_chip
 from neurosim.errors import InputError
 
-MOST_CONFIGURATIONS = 10_000
+MOST_CONFIGURATIONS = 1000
+"""More would hold too many programs and results in memory at a time."""
 
 
 @dataclass(frozen=True)

@@ -182,3 +182,17 @@ def test_programs_that_cannot_share_are_refused() -> None:
     outcomes, passes = run_programs([program], fed, [3])
     assert isinstance(outcomes[0], RunCounts)
     assert passes == 1
+
+
+def test_options_of_a_run_are_those_of_its_rows() -> None:
+    network, frames = graded()
+    options = {"steps": 11, "steps_per_inference": 2, "fidelity": "fast", "threads": 2}
+    found = explore.compare(network, chosen({n: STYLES[n] for n in ("barrier", "touched")}), frames, seed=3, **options)
+    for row in found.rows:
+        alone = api.simulate(api.compile(network, STYLES[row.name], seed=3), frames, **options)
+        assert row.result is not None
+        assert summarise(row.result) == summarise(alone)
+        assert row.timesteps == 11
+    # What is not timed otherwise than exactly is refused, for its own row.
+    mixed = explore.compare(network, chosen({n: STYLES[n] for n in ("barrier", "dataflow")}), frames, fidelity="fast")
+    assert [row.name for row in mixed.refused] == ["dataflow"]

@@ -84,7 +84,13 @@ def same(left: Result, right: Result, folder: Path) -> None:
         assert path.read_bytes() == (folder / "b" / path.name).read_bytes(), path.name
 
 
-@pytest.mark.parametrize("name", [*chip_names(), *OTHERS])
+def every_chip() -> list[Any]:
+    """Return all chips; tables between all pairs of thousands of tiles take their time."""
+    names = [*chip_names(), *OTHERS]
+    return [pytest.param(name, marks=[pytest.mark.slow] if chip_of(name).tiles > 1000 else []) for name in names]
+
+
+@pytest.mark.parametrize("name", every_chip())
 def test_every_chip_with_all_constants_changed(name: str, tmp_path: Path) -> None:
     result, simulate = carried(name)
     variant = spread(chip_of(name), np.random.default_rng(3).uniform(0.1, 9.0, 99))

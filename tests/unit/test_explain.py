@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neurosim.costs import Interval
+from neurosim.errors import InputError
 from neurosim.explore import Row, Term
 from neurosim.explore.configurations import configurations, split_values
 from neurosim.explore.explain import best, energy_difference, time_difference
@@ -106,3 +107,9 @@ def test_lists_of_values() -> None:
     assert split_values("1 pJ,2 pJ") == ["1 pJ", "2 pJ"]
     assert split_values("[1, 2], [4]") == ["[1, 2]", "[4]"]
     assert split_values('"a,b",c') == ["a,b", "c"]
+
+
+def test_a_grid_has_a_limit() -> None:
+    many = [str(k) for k in range(1, 40)]
+    with pytest.raises(InputError, match="1521 configurations are more than 1000"):
+        configurations(["loihi2"], {"network.buffer": many, "core.axon_in.queue": many})
