@@ -206,6 +206,8 @@ def parse_settings(context: click.Context, option: click.Parameter, pairs: tuple
         # Quotes as a chip file has them, where the shell left them.
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
             settings[key] = value[1:-1].strip()
+        if not settings[key]:
+            raise click.BadParameter(f'"{key}={value}" is not KEY=VALUE: nothing is between the quotes')
     return settings
 
 

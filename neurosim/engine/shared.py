@@ -1,7 +1,7 @@
 """Several programs of one network timed on one functional run: what is sent does not depend on the chip.
 
 The activity goes from the function to the programs timestep by timestep and is forgotten once the last of them has
-taken it; none may run ahead of the slowest by more than `LEAD` timesteps.
+taken it; none may run ahead of the slowest by more than `LEAD` timesteps and those that it times in one call.
 """
 
 from __future__ import annotations

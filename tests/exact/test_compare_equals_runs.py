@@ -13,6 +13,7 @@ from spinnaker_like import spinnaker_like
 from hwmodels import Chip, load_chip
 from neurosim import api, explore
 from neurosim.engine import FunctionRun, RunCounts, run_programs, shared
+from neurosim.engine.batch import MOST_STEPS
 from neurosim.errors import CapacityError, InputError, MessageWidthError
 from neurosim.explore import Configuration, Row, configurations, describe
 from neurosim.network import Network
@@ -104,10 +105,10 @@ def test_the_function_is_worked_out_once_and_not_kept(monkeypatch: pytest.Monkey
     names = ("barrier", "small buffers", "tick")
     for threads in (1, 2):
         steps.clear()
-        explore.compare(network, chosen({n: STYLES[n] for n in names}), frames, steps=200, threads=threads)
-        assert len(steps) == 200
-        # Each program's own threads look ahead by four timesteps each.
-        assert 0 < most <= shared.LEAD + shared.TURN + 4 * threads + 1
+        explore.compare(network, chosen({n: STYLES[n] for n in names}), frames, steps=500, threads=threads)
+        assert len(steps) == 500
+        # A program takes the timesteps of a batch at once.
+        assert 0 < most <= shared.LEAD + shared.TURN + MOST_STEPS
 
 
 def test_constants_alone_are_timed_once() -> None:
