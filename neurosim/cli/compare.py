@@ -26,6 +26,12 @@ NOT_CARRIED = 3
     metavar="KEY=V1,V2",
     help="Values to try in place of the chips', by dotted key; repeated, every combination. Repeatable.",
 )
+@click.option(
+    "--baselines",
+    default="",
+    metavar="A,B",
+    help="Baselines that compute densely, by formulas, as rows below: their names (neurosim baseline --help), or files.",
+)
 @click.option("--reference", metavar="NAME", help="Compare with this row.  [default: the least energy]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="Of placements.")
 @common.input_options
@@ -44,6 +50,7 @@ def command(
     model: str,
     chips: str,
     pairs: tuple[str, ...],
+    baselines: str,
     reference: str | None,
     seed: int,
     frames: Path | None,
@@ -75,7 +82,15 @@ def command(
     from neurosim.api import input_layer
     from neurosim.cli.progress import RunProgress, say_compiling
     from neurosim.engine.warm import announce_compilation
-    from neurosim.explore import compare, configurations, describe, print_comparison, write_csv, write_json
+    from neurosim.explore import (
+        baseline_rows,
+        compare,
+        configurations,
+        describe,
+        print_comparison,
+        write_csv,
+        write_json,
+    )
     from neurosim.explore.configurations import split_values
     from neurosim.formats import read_frames, read_network_with_notes
     from neurosim.report import Origin
@@ -87,8 +102,10 @@ def command(
     fed = read_frames(frames, input_layer(reading.network), layout)
     origin = Origin.of_files(found.path, frames, fed)
     with common.named(found), announce_compilation(say_compiling), RunProgress() as progress:
+        dense = [name.strip() for name in baselines.split(",") if name.strip()]
+        others = baseline_rows(reading.network, dense, steps_per_inference)
         comparison = compare(
-            reading.network, chosen, fed, steps, steps_per_inference, None, seed, reference, (), progress, threads,
+            reading.network, chosen, fed, steps, steps_per_inference, None, seed, reference, others, progress, threads,
             fidelity,
         )  # fmt: skip
     described = describe(comparison, (*found.notes, *reading.notes, *shipped), origin)

@@ -1,5 +1,6 @@
 """Exploring: configurations side by side, runs costed anew, constants fitted to measurements."""
 
+from neurosim.explore.baseline_rows import baseline_rows
 from neurosim.explore.calibrate import Calibration, calibrate
 from neurosim.explore.calibration_report import describe_calibration, print_calibration
 from neurosim.explore.compare import Comparison, compare
@@ -18,6 +19,7 @@ __all__ = [
     "Measurement",
     "Row",
     "Term",
+    "baseline_rows",
     "calibrate",
     "compare",
     "configurations",

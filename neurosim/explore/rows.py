@@ -26,6 +26,9 @@ _GROUPS = (
     ("network.", "network"),
     ("chips.", "network"),
     ("power.", "power: "),
+    ("operations.terms.", "operations: "),
+    ("row_stationary.relative.", "array: "),
+    ("systolic.", "systolic array: "),
 )
 
 

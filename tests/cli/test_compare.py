@@ -61,6 +61,20 @@ def test_rows_are_those_of_runs() -> None:
     assert found["input"] == alone["input"]
 
 
+def test_baselines_stand_below_and_are_those_of_their_command(capsys: Captured) -> None:
+    found = compared("loihi2", "--baselines", "eyeriss,cpu,mcu")
+    assert [(row["name"], row["origin"]) for row in found["rows"]] == [
+        ("loihi2", "simulated"), ("eyeriss", "formulas"), ("cpu", "formulas"), ("mcu", "formulas"),
+    ]  # fmt: skip
+    assert main(["baseline", "tiny.net", "--on", "eyeriss,cpu,mcu", "--json", "b.json"]) == 0
+    alone = json.loads(Path("b.json").read_text(encoding="utf-8"))["baselines"]
+    for row, single in zip(found["rows"][1:], alone, strict=True):
+        assert row["energy_per_inference_j"]["value"] == single["energy_per_inference_j"]["value"]
+        assert row["latency_per_inference_s"] == single["latency_s"]
+    assert main([*COMPARE, "loihi2", "--baselines", "eyeris"]) == 2
+    assert 'did you mean "eyeriss"' in capsys.readouterr().err
+
+
 def test_memory_traffic_is_that_of_steady_inferences() -> None:
     row = compared("loihi2")["rows"][0]
     alone = summary_of("--chip", "loihi2")
