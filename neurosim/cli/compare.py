@@ -30,7 +30,7 @@ NOT_CARRIED = 3
     "--baselines",
     default="",
     metavar="A,B",
-    help="Baselines that compute densely, by formulas, as rows below: their names (neurosim baseline --help), or files.",
+    help="Hardware that computes densely, by formulas, as rows below: names (neurosim baseline --help), or files.",
 )
 @click.option("--reference", metavar="NAME", help="Compare with this row.  [default: the least energy]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="Of placements.")
