@@ -31,7 +31,8 @@ class NeuroBench:
         Share of the stored weights that are zero.
     activation_sparsity
         Share of the neurons that sent no message, over all timesteps, of layers whose units have state (a layer that
-        only relays its input has no activation).
+        only relays its input has no activation). None on chips without timesteps, where a neuron may send several
+        messages in an execution.
     dense
         Synaptic operations of an execution if every neuron sent and every weight were non-zero.
     effective_macs, effective_acs
@@ -44,7 +45,7 @@ class NeuroBench:
 
     footprint_bytes: int
     connection_sparsity: float
-    activation_sparsity: float
+    activation_sparsity: float | None
     dense: int
     effective_macs: float
     effective_acs: float
@@ -66,7 +67,7 @@ def neurobench(counts: RunCounts) -> NeuroBench:
     return NeuroBench(
         footprint_bytes=sum(map(_bytes, weights)) + sum(map(_bytes, _biases(network))),
         connection_sparsity=zeros / stored if stored else 0.0,
-        activation_sparsity=1.0 - sent / visits if visits else 0.0,
+        activation_sparsity=None if not counts.program.has_timesteps else 1.0 - sent / visits if visits else 0.0,
         dense=int(network.fan_out[0].sum()),
         effective_macs=int(operations[~unit].sum()) / counts.timesteps,
         effective_acs=int(operations[unit].sum()) / counts.timesteps,

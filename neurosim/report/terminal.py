@@ -188,12 +188,18 @@ def _neurobench(summary: Summary, console: Console) -> None:
     bench = summary["neurobench"]
     columns = [
         Column("footprint\n/bytes", [bench["footprint_bytes"]]),
-        *(Column(f"{kind}\nsparsity", [f"{bench[f'{kind}_sparsity']:.4f}"]) for kind in ("connection", "activation")),
+        *(
+            Column(f"{kind}\nsparsity", ["-" if share is None else f"{share:.4f}"])
+            for kind in ("connection", "activation")
+            for share in (bench[f"{kind}_sparsity"],)
+        ),
         Column("dense", [bench["dense"]]),
         Column("effective\nMACs", [round(bench["effective_macs"])]),
         Column("effective\nACs", [round(bench["effective_acs"])]),
     ]
-    print_columns("NeuroBench's metrics, with the synaptic operations of a mean timestep", columns, console)
+    print_columns(f"NeuroBench's metrics, with the synaptic operations of a mean {summary['step']}", columns, console)
+    if bench["activation_sparsity"] is None:
+        console.print("-: not defined where a neuron may send several messages in a frame")
 
 
 def _terms(summary: Summary, console: Console) -> None:
