@@ -79,6 +79,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
         exercise,
         fast_kernels,
         function_kernels,
+        membrane_kernels,
         packet_kernels,
         segment_kernels,
         time_kernels,
@@ -87,7 +88,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
 
     exercise.run_exercise()
     modules = (
-        function_kernels, packet_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels,
+        function_kernels, membrane_kernels, packet_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels,
     )  # fmt: skip
     for module in modules:
         for name, kernel in vars(module).items():

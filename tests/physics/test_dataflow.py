@@ -41,6 +41,7 @@ from neurosim.network import (
     Delta,
     Dense,
     Layer,
+    Lif,
     Network,
     Pool2d,
     Relay,
@@ -452,6 +453,10 @@ def pooled() -> Network:
 
 
 REFUSED = {
+    "lif": (
+        with_layer("a", Lif(voltage_keep=np.array([9]), threshold=np.array([9]))),
+        "layer a of lif units takes the sum of a timestep",
+    ),
     "cuba_lif": (with_layer("a", CubaLif(0, 0, 64)), "layer a of cuba_lif units takes the sum of a timestep"),
     "relay": (with_layer("a", Relay()), "layer a of relay units takes the sum"),
     "sigma": (with_layer("b", Sigma()), "layer b sends its sum in every timestep"),
