@@ -13,7 +13,8 @@ from neurosim.formats.netx_write import write_netx
 from neurosim.network import Network
 
 if TYPE_CHECKING:
-    from neurosim.formats.nir_read import NirReading
+    from neurosim.formats.nir_read import NirReading, read_nir, read_nir_with_notes
+    from neurosim.formats.nir_write import write_nir
 
 __all__ = [
     "Frames",
@@ -28,6 +29,7 @@ __all__ = [
     "read_nir_with_notes",
     "reader_options",
     "write_netx",
+    "write_nir",
 ]
 
 OPTIONS = {
@@ -46,6 +48,10 @@ def __getattr__(name: str) -> Any:
         from neurosim.formats import nir_read
 
         return getattr(nir_read, name)
+    if name == "write_nir":
+        from neurosim.formats.nir_write import write_nir
+
+        return write_nir
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

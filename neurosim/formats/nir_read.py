@@ -19,7 +19,9 @@ from neurosim.formats.dense_nodes import FloatArray, Shape
 from neurosim.formats.linear_maps import Convolution, LinearMap, Matrix, Scaling, compose
 from neurosim.formats.netx import NetxReading
 from neurosim.formats.nir_file import NirGraph, read_graph
+from neurosim.formats.nir_parts import METADATA_KEY
 from neurosim.formats.nir_paths import Path, Paths
+from neurosim.formats.nir_restore import restore
 from neurosim.formats.nir_shapes import Shapes, as_image, kind_of
 from neurosim.formats.nir_units import (
     NeuronModel,
@@ -88,8 +90,6 @@ def read_nir_with_notes(path: str | FilePath, **options: Any) -> NirReading:
     """
     graph = read_graph(path)
     name = FilePath(path).stem or "network"
-    from neurosim.formats.nir_write import METADATA_KEY, restore
-
     if METADATA_KEY in graph.metadata:
         try:
             restored = restore(graph)
