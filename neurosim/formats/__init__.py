@@ -15,6 +15,8 @@ from neurosim.network import Network
 if TYPE_CHECKING:
     from neurosim.formats.nir_read import NirReading, read_nir, read_nir_with_notes
     from neurosim.formats.nir_write import write_nir
+    from neurosim.formats.onnx_read import read_onnx, read_onnx_with_notes
+    from neurosim.formats.torch_read import read_torch
 
 __all__ = [
     "Frames",
@@ -27,6 +29,9 @@ __all__ = [
     "read_netx_with_notes",
     "read_nir",
     "read_nir_with_notes",
+    "read_onnx",
+    "read_onnx_with_notes",
+    "read_torch",
     "reader_options",
     "write_netx",
     "write_nir",
@@ -40,14 +45,24 @@ OPTIONS = {
     ),
 }  # fmt: skip
 """Per suffix of a network file, the options of its reader."""
+DENSE = (".onnx", ".pt", ".pth")
+"""Suffixes of files of dense float networks."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import what reads NIR where it is asked for: the other formats do without it."""
+    """Import what reads NIR, ONNX and PyTorch where it is asked for: the other formats do without it."""
     if name in ("NirReading", "read_nir", "read_nir_with_notes"):
         from neurosim.formats import nir_read
 
         return getattr(nir_read, name)
+    if name in ("read_onnx", "read_onnx_with_notes"):
+        from neurosim.formats import onnx_read
+
+        return getattr(onnx_read, name)
+    if name == "read_torch":
+        from neurosim.formats.torch_read import read_torch
+
+        return read_torch
     if name == "write_nir":
         from neurosim.formats.nir_write import write_nir
 
@@ -76,6 +91,11 @@ def read_network(path: str | Path, **options: Any) -> Network:
 def read_network_with_notes(path: str | Path, **options: Any) -> NetxReading:
     """Read a network as `read_network` does, and return its notes beside it."""
     suffix = Path(path).suffix.lower()
+    if suffix in DENSE:
+        raise ModelError(
+            f"{path}: holds a dense network, whose integers no one has chosen yet; convert it first "
+            "(neurosim.formats.read_onnx or read_torch give its graph)"
+        )
     if suffix not in OPTIONS:
         raise ModelError(
             f'{path}: suffix "{Path(path).suffix}" is not known{suggest(suffix, OPTIONS)}; '
