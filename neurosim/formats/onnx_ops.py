@@ -230,8 +230,8 @@ def _nothing(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str],
 
 @operator("Softmax", "LogSoftmax")
 def _softmax(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a: Attributes) -> None:
-    # Whatever reads it would miss it: the result gets no name but that of an answer.
     _result(graph, outputs[0], graph.value(inputs[0]))
+    graph.unread[outputs[0]] = "a softmax is supported at the end alone"
     graph.ends[outputs[0]] = f"{name}: a softmax at the end is left out; it does not change which output is largest"
 
 
@@ -251,20 +251,39 @@ def _reshape(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str],
         if wanted[-1] not in (-1, shape[-1]):
             raise Refused(f"reshapes to {wanted} what has {shape[-1]} features; features must stay")
         _result(graph, outputs[0], source)
-    elif len(wanted) == 2 and wanted[1] in (-1, math.prod(shape)):
+        graph.ranks[outputs[0]] = len(wanted)
+    elif len(wanted) == 2 and wanted[0] in (-1, 0, *graph.leading) and wanted[1] in (-1, math.prod(shape)):
         _put(graph, Flatten(name, (source,)))
     else:
         raise Refused(f"reshapes to {wanted}; flattening all but the batch is supported")
 
 
-@operator("Transpose", "Squeeze", "Unsqueeze")
-def _rearrange(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a: Attributes) -> None:
+def _rearrange(graph: OnnxGraph, inputs: list[str], outputs: list[str], a: Attributes, more: int) -> None:
+    """Read what moves axes; `more` is 1 where it adds those that it names, -1 where it takes them away."""
     permutation = a.get("perm")
     if not graph.sequences or (permutation is not None and permutation[-1] != len(permutation) - 1):
         raise Refused("moves axes; that is supported around a GRU or LSTM alone, with the features last")
     if inputs[0] in graph.constants:
         raise Refused("moves the axes of a constant; fold constants when exporting")
     _result(graph, outputs[0], graph.value(inputs[0]))
+    axes = a.get("axes") or (_given(graph, inputs, 1) if more else None)
+    count = 1 if axes is None else int(np.size(axes))
+    graph.ranks[outputs[0]] = graph.ranks.get(inputs[0], 3) + more * count
+
+
+@operator("Transpose")
+def _transpose(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a: Attributes) -> None:
+    _rearrange(graph, inputs, outputs, a, 0)
+
+
+@operator("Squeeze")
+def _squeeze(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a: Attributes) -> None:
+    _rearrange(graph, inputs, outputs, a, -1)
+
+
+@operator("Unsqueeze")
+def _unsqueeze(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a: Attributes) -> None:
+    _rearrange(graph, inputs, outputs, a, 1)
 
 
 @operator("Gather")
@@ -273,6 +292,7 @@ def _last(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a:
     if not graph.sequences or index.size != 1 or int(index.ravel()[0]) != -1 or a.get("axis", 0) not in (0, 1):
         raise Refused("picks values; the last frame of a sequence, index -1, is supported")
     _result(graph, outputs[0], graph.value(inputs[0]))
+    graph.ranks[outputs[0]] = graph.ranks.get(inputs[0], 3) - (index.ndim == 0)
     graph.read_out = "last"
 
 
@@ -294,7 +314,8 @@ def _with_constant(
         raise Refused(f"combines {list(shape)} with a constant of {list(values.shape)}; one a channel is supported")
     scale, shift = (np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in combine(kept.ravel()))
     before = graph.nodes[-1] if graph.nodes else None
-    if isinstance(before, Linear) and before.name == source and scale.size == 1 and scale[0] == 1.0:
+    alone = graph.uses[inputs[1 - places[0]]] == 1
+    if alone and isinstance(before, Linear) and before.name == source and scale.size == 1 and scale[0] == 1.0:
         # A matrix product and the addition of its bias are one layer.
         graph.nodes[-1] = Linear(name, before.inputs, before.weight, before.bias + shift)
         graph.shapes[name] = graph.shapes.pop(source)
@@ -364,6 +385,8 @@ def _recurrent_outputs(graph: OnnxGraph, name: str, outputs: list[str]) -> None:
     for place, output in enumerate(outputs):
         if output:
             graph.alias[output] = name
+        if output:
+            graph.ranks[output] = 3 if place else 4
         if output and place:
             graph.last_values.add(output)
 
@@ -380,7 +403,7 @@ def _gru(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a: 
 @operator("LSTM")
 def _lstm(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a: Attributes) -> None:
     if len(outputs) > 2 and outputs[2]:
-        raise Refused("gives its cell state, which is not supported")
+        graph.unread[outputs[2]] = "the cell state of an LSTM is not supported"
     arrays = _recurrent(graph, inputs, a, 4, (0, 2, 3, 1))
     graph.add(Lstm(name, (graph.value(inputs[0]),), *arrays))
     _recurrent_outputs(graph, name, outputs)

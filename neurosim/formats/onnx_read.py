@@ -7,6 +7,7 @@ frame of a sequence is one sample of the graph, and what rearranges the sequence
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,14 @@ MAX_NODES = 100_000
 MAX_VALUES = 1 << 28
 
 
+FOLDED = (
+    "Add", "Cast", "Concat", "ConstantOfShape", "Div", "Expand", "Gather", "Mul", "Reshape", "Slice", "Squeeze", "Sub",
+    "Transpose", "Unsqueeze",
+)  # fmt: skip
+"""Operators that are worked out where all their inputs are constants."""
+GROWING = ("ConstantOfShape", "Expand")
+
+
 class OnnxGraph:
     """An ONNX graph on its way to a `DenseGraph`.
 
@@ -35,12 +44,22 @@ class OnnxGraph:
         The nodes so far.
     sequences
         Whether the graph has recurrent nodes.
+    opset
+        Version of the operators.
     read_out
         ``last`` once a value was taken from the last frame alone.
     notes
         Sentences.
+    leading
+        What the axis before a sample's counts as where the graph asks for it: the input's, or 1 where it is free.
+    ranks
+        Axes of the values of a graph of sequences.
+    uses
+        How often each value is read.
+    unread
+        Values that nothing may read, each with the reason.
     ends
-        Values that nothing may read, since something was left out before them, with a sentence on what.
+        Notes on what was left out before values that may be the answer, but not be read.
     last_values
         Values of the last frame of a sequence alone.
     """
@@ -51,9 +70,14 @@ class OnnxGraph:
         self.nodes: list[Node] = []
         self.shapes: dict[str, Shape] = {}
         self.sequences = sequences
+        self.opset = 18
         self.read_out = "every"
         self.notes: list[str] = []
         self.ends: dict[str, str] = {}
+        self.leading: tuple[int, ...] = (1,)
+        self.ranks: dict[str, int] = {}
+        self.unread: dict[str, str] = {}
+        self.uses: Counter[str] = Counter()
         self.last_values: set[str] = set()
 
     def add(self, node: Node) -> None:
@@ -81,8 +105,8 @@ class OnnxGraph:
         """
         if name not in self.alias:
             raise Refused(f'reads "{name}", which is a constant or comes from what was refused')
-        if name in self.ends:
-            raise Refused(f'reads "{name}", which comes from a softmax; a softmax is supported at the end alone')
+        if name in self.unread:
+            raise Refused(f'reads "{name}": {self.unread[name]}')
         if name in self.last_values:
             self.read_out = "last"
         return self.alias[name]
@@ -124,7 +148,8 @@ def read_onnx_with_notes(path: str | Path) -> tuple[DenseGraph, tuple[str, ...]]
     except Exception as error:  # The parser of protobuf has errors of its own.
         raise ModelError(f"{path}: cannot be read as ONNX ({type(error).__name__}: {error}); export it anew") from error
     errors: list[str] = []
-    graph = _build(model.graph, errors)
+    opset = max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=18)
+    graph = _build(model.graph, opset, errors)
     if not errors and (graph is None or len(model.graph.output) < 1):
         errors.append("has no operators or no output; export it anew")
     if errors or graph is None:
@@ -135,7 +160,8 @@ def read_onnx_with_notes(path: str | Path) -> tuple[DenseGraph, tuple[str, ...]]
         rest = ", ".join(value.name for value in model.graph.output[1:])
         graph.notes.append(f'the answer is the first output, "{output}"; {rest} left out')
     if output in graph.ends:
-        graph.notes.append(graph.ends.pop(output))
+        graph.notes.append(graph.ends[output])
+        del graph.unread[output]
     try:
         built = DenseGraph(graph.nodes, graph.value(output), name, graph.read_out)
     except (ModelError, Refused) as error:
@@ -143,11 +169,14 @@ def read_onnx_with_notes(path: str | Path) -> tuple[DenseGraph, tuple[str, ...]]
     return built, tuple(graph.notes)
 
 
-def _build(source: Any, errors: list[str]) -> OnnxGraph | None:
+def _build(source: Any, opset: int, errors: list[str]) -> OnnxGraph | None:
     if len(source.node) > MAX_NODES:
         errors.append(f"has {len(source.node)} operators; the limit is {MAX_NODES}")
         return None
     graph = OnnxGraph(any(node.op_type in ("GRU", "LSTM") for node in source.node))
+    graph.opset = opset
+    graph.uses.update(name for node in source.node for name in node.input)
+    graph.uses.update(value.name for value in source.output)
     for tensor in source.initializer:
         _constant(graph, tensor.name, tensor, errors)
     for value in source.input:
@@ -155,6 +184,8 @@ def _build(source: Any, errors: list[str]) -> OnnxGraph | None:
             _input(graph, value, errors)
     for number, node in enumerate(source.node):
         place = f"operator {node.name or number} ({node.op_type})"
+        if not errors and _fold(graph, node, place, errors):
+            continue
         if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
             known = f"supported: {', '.join(sorted(OPERATORS))}"
             errors.append(f"{place}: is not supported; {known}" if not errors else f"{place}: is not supported")
@@ -173,11 +204,55 @@ def _build(source: Any, errors: list[str]) -> OnnxGraph | None:
             attributes = {a.name: _attribute(a) for a in node.attribute}
             name = node.output[0] or f"{node.op_type}{number}"
             operator(graph, name, list(node.input), list(node.output), attributes)
+            before = next((graph.ranks[v] for v in node.input if v in graph.ranks), 3)
+            for value in node.output:
+                graph.ranks.setdefault(value, before)
         except Refused as error:
             errors.append(f"{place}: {error}")
         except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             errors.append(f"{place}: its inputs or attributes are not what ONNX asks for ({error})")
     return graph
+
+
+def _fold(graph: OnnxGraph, node: Any, place: str, errors: list[str]) -> bool:
+    """Work out an operator whose inputs are all constants; return whether it was one.
+
+    So go the reckonings with shapes that exporters put around a `Reshape` and around states of zeros.
+    """
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    if node.op_type == "Shape" and node.input[0] in graph.alias:
+        shape = graph.shapes[graph.alias[node.input[0]]]
+        ends = {a.name: int(a.i) for a in node.attribute}
+        leading = [1] * (graph.ranks.get(node.input[0], 3) - 1) if graph.sequences else graph.leading
+        full = np.array([*leading, *shape], dtype=np.int64)
+        graph.constants[node.output[0]] = full[ends.get("start", 0) : ends.get("end", len(full))]
+        return True
+    given = {name: graph.constants[name] for name in node.input if name in graph.constants}
+    if node.op_type not in FOLDED or not given or len(given) < len({name for name in node.input if name}):
+        return False
+    if node.op_type in GROWING:
+        wanted = given[str(node.input[-1])]
+        if wanted.size > 8 or math.prod(max(int(v), 1) for v in wanted.ravel()) > MAX_VALUES >> 4:
+            errors.append(
+                f"{place}: makes an array of shape {wanted.ravel()[:8].tolist()}; the limit is {MAX_VALUES >> 4}"
+            )
+            return True
+    try:
+        infos = [
+            onnx.helper.make_tensor_value_info(k, onnx.helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+            for k, v in given.items()
+        ]
+        out = [onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.UNDEFINED, None)]
+        alone = onnx.helper.make_graph([node], "folded", infos, out)
+        opset = [onnx.helper.make_opsetid("", graph.opset)]
+        evaluator = ReferenceEvaluator(onnx.helper.make_model(alone, opset_imports=opset))
+        results: Any = evaluator.run([node.output[0]], given)
+        graph.constants[node.output[0]] = np.asarray(results[0])
+    except Exception as error:  # Whatever the evaluator raises.
+        errors.append(f"{place}: cannot be worked out from its constants ({type(error).__name__}: {error})")
+    return True
 
 
 def _attribute(attribute: Any) -> Any:
@@ -222,5 +297,6 @@ def _input(graph: OnnxGraph, value: Any, errors: list[str]) -> None:
         errors.append(f"input {value.name}: has shape {dims} (0: not given); give {wanted}, all but the batch fixed")
         return
     full = (shape[0], 1, shape[1]) if len(shape) == 2 else tuple(shape)
+    graph.leading = (max(dims[0], 1),)
     graph.add(Input(value.name, (), full))
     graph.alias[value.name] = value.name

@@ -127,6 +127,66 @@ def test_the_last_frame_alone_is_a_read_out(tmp_path: Path) -> None:
     np.testing.assert_allclose(evaluate(graph, x[:, 0])[-1:], reference(path, x), rtol=1e-4, atol=1e-5)
 
 
+def test_a_product_that_two_read_keeps_its_bias_apart(tmp_path: Path) -> None:
+    constants = {"w": np.eye(3) * 2, "b": np.array([1.0, 2.0, 3.0])}
+    nodes = [node("MatMul", ["x", "w"], "m"), node("Add", ["m", "b"], "a"), node("Add", ["a", "m"], "y")]
+    path = save(tmp_path / "t.onnx", [1, 3], nodes, constants)
+    x = np.array([[1.0, -1.0, 0.5]])
+    assert evaluate(read_onnx(path), x).tolist() == reference(path, x).tolist() == [[5.0, -2.0, 5.0]]
+
+
+def test_reckonings_with_shapes_are_worked_out_within_bounds(tmp_path: Path) -> None:
+    constants = {"zero": np.array(0), "axis": np.array([0]), "rest": np.array([-1]), "many": np.array([1 << 40])}
+    nodes = [
+        node("Shape", ["x"], "s"),
+        node("Gather", ["s", "zero"], "batch"),
+        node("Unsqueeze", ["batch", "axis"], "one"),
+        node("Concat", ["one", "rest"], "both", axis=0),
+        node("Reshape", ["x", "both"], "y"),
+    ]
+    path = save(tmp_path / "s.onnx", ["b", 2, 3, 3], nodes, constants)
+    assert [n.op for n in read_onnx(path).nodes] == ["input", "flatten"]
+    path = save(tmp_path / "big.onnx", ["b", 2], [node("ConstantOfShape", ["many"], "y")], constants)
+    with pytest.raises(ModelError, match="makes an array of shape"):
+        read_onnx(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["GRU", "LSTM", "convolution"])
+def test_what_pytorch_exports_equals_the_module(tmp_path: Path, kind: str) -> None:
+    torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+    nn = torch.nn
+
+    class Sequence(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = getattr(nn, kind)(6, 9, num_layers=2, batch_first=True)
+            self.head = nn.Linear(9, 4)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.cell(x)[0][:, -1])
+
+    class Image(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.head = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Linear(16, 3)
+
+        def forward(self, x: Any) -> Any:
+            x = nn.functional.avg_pool2d(torch.relu(self.norm(self.conv(x))), 2)
+            return self.head(x.view(x.size(0), -1))
+
+    torch.manual_seed(0)
+    module = (Image() if kind == "convolution" else Sequence()).eval()
+    x = torch.randn(3, 2, 6, 6) if kind == "convolution" else torch.randn(3, 7, 6)
+    path = tmp_path / "m.onnx"
+    torch.onnx.export(module, (x,), path, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "batch"}})
+    graph = read_onnx(path)
+    found = evaluate(graph, x.numpy())
+    expected = module(x).detach().numpy()
+    assert graph.read_out == ("every" if kind == "convolution" else "last")
+    np.testing.assert_allclose(found if kind == "convolution" else found[:, -1], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_softmax_at_the_end_is_left_out_with_a_word(tmp_path: Path) -> None:
     path = save(tmp_path / "s.onnx", [1, 4], [node("Softmax", ["x"], "y")], {})
     graph, notes = read_onnx_with_notes(path)
