@@ -22,6 +22,7 @@ from neurosim.network import (
     Relay,
     Sigma,
     SigmaDelta,
+    Sparse,
     Transform,
 )
 from neurosim.network.units import spread
@@ -115,6 +116,9 @@ def matrix_of(transform: Transform, label: str) -> Dense:
     if size * out > MAX_MATRIX:
         raise ModelError(f"{label}: NIR can hold it as a matrix of {out} x {size} alone; the limit is {MAX_MATRIX}")
     matrix = np.zeros((out, size), dtype=np.int64)
+    if isinstance(transform, Sparse):
+        matrix[transform.targets, np.repeat(np.arange(size), np.diff(transform.row_start))] = transform.weights
+        return Dense(matrix)
     one = np.zeros(size, dtype=np.int64)
     for i in range(size):
         one[i] = 1

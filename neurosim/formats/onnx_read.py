@@ -232,6 +232,10 @@ def _fold(graph: OnnxGraph, node: Any, place: str, errors: list[str]) -> bool:
     given = {name: graph.constants[name] for name in node.input if name in graph.constants}
     if node.op_type not in FOLDED or not given or len(given) < len({name for name in node.input if name}):
         return False
+    limit = MAX_VALUES >> 4
+    if _folded_size(node.op_type, [graph.constants[name] for name in node.input if name]) > limit:
+        errors.append(f"{place}: makes an array of more than {limit} values of its constants")
+        return True
     if node.op_type in GROWING:
         wanted = given[str(node.input[-1])]
         if wanted.size > 8 or math.prod(max(int(v), 1) for v in wanted.ravel()) > MAX_VALUES >> 4:
@@ -253,6 +257,18 @@ def _fold(graph: OnnxGraph, node: Any, place: str, errors: list[str]) -> bool:
     except Exception as error:  # Whatever the evaluator raises.
         errors.append(f"{place}: cannot be worked out from its constants ({type(error).__name__}: {error})")
     return True
+
+
+def _folded_size(kind: str, inputs: list[np.ndarray]) -> int:
+    """Return an upper bound of the values that an operator on constants gives, but for those in `GROWING`."""
+    if kind in ("Add", "Div", "Mul", "Sub"):
+        try:
+            return math.prod(np.broadcast_shapes(*(value.shape for value in inputs)))
+        except ValueError:
+            return 0  # The evaluator says so.
+    if kind == "Gather":
+        return math.prod(value.size for value in inputs)
+    return sum(value.size for value in inputs)
 
 
 def _attribute(attribute: Any) -> Any:

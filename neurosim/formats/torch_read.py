@@ -56,7 +56,13 @@ def read_torch(module: Any, input_shape: Any, weights: str | Path | None = None,
             f"{name}: torch.fx cannot trace it ({type(error).__name__}: {error}); write its forward without branches "
             "on values, or export it to ONNX"
         ) from error
-    reader = Reader(dict(traced.named_modules()), {k: v.detach().cpu().double().numpy() for k, v in state.items()})
+    try:
+        arrays = {key: value.detach().cpu().double().numpy() for key, value in state.items()}
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        raise ModelError(
+            f"{name}: its weights are no plain tensors ({error}); save it with dense float ones"
+        ) from error
+    reader = Reader(dict(traced.named_modules()), arrays)
     shape = tuple(int(v) for v in np.atleast_1d(np.asarray(input_shape)))
     for node in traced.graph.nodes:
         reader.read(node, shape)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -282,3 +284,12 @@ def test_a_damaged_file_never_ends_in_anything_but_an_error_of_this_package(tmp_
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such file"):
         neurosim.load(tmp_path / "none.nir", dt_s=1)
+
+
+def test_reading_needs_neither_torch_nor_onnx(tmp_path: Path) -> None:
+    path = save(tmp_path / "g.nir", *line(source(2), nir.Linear(WEIGHT), lif(), sink(3)))
+    code = (
+        f"import sys, neurosim; neurosim.load({str(path)!r}, dt_s=1e-3); "
+        "assert not {'torch', 'onnx'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -149,6 +149,10 @@ def test_reckonings_with_shapes_are_worked_out_within_bounds(tmp_path: Path) -> 
     path = save(tmp_path / "big.onnx", ["b", 2], [node("ConstantOfShape", ["many"], "y")], constants)
     with pytest.raises(ModelError, match="makes an array of shape"):
         read_onnx(path)
+    doubling = [node("Concat", [f"c{i}", f"c{i}"], f"c{i + 1}", axis=0) for i in range(40)]
+    path = save(tmp_path / "double.onnx", ["b", 2], doubling, {"c0": np.zeros(1 << 12)}, "c40")
+    with pytest.raises(ModelError, match="makes an array of more than"):
+        read_onnx(path)
 
 
 @pytest.mark.filterwarnings("ignore")
