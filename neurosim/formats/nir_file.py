@@ -119,6 +119,9 @@ class _Reader:
         if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
             errors.append(f"{place}: is empty or no dataset; it must hold values")
             return None
+        if dataset.external or dataset.is_virtual:
+            errors.append(f"{place}: has its values in another file, which is not read; write the file anew")
+            return None
         text = h5py.check_string_dtype(dataset.dtype)
         metadata = "/metadata/" in place
         limit = MAX_METADATA if metadata else MAX_TEXT

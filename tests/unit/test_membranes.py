@@ -10,6 +10,7 @@ import pytest
 
 from hwmodels import load_chip
 from neurosim.compiler import compile_network, read_program, write_program
+from neurosim.compiler.memory import state_bits
 from neurosim.errors import ModelError
 from neurosim.network import (
     Connection,
@@ -108,6 +109,15 @@ def test_a_unit_stands_still_through_its_start_and_clears_its_state() -> None:
 def test_parameters_out_of_bounds_are_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ModelError, match=words):
         Leaky(**{"voltage_keep": one(0), **values})
+
+
+def test_a_state_takes_the_bits_that_its_unit_says() -> None:
+    chip = load_chip("loihi2")
+    for bits in (16, 24, 40):
+        kept = {"voltage_keep": one(1), "state_bits": bits}
+        assert state_bits(Layer("a", (1,), Leaky(**kept)), chip) == bits
+        assert state_bits(Layer("a", (1,), CurrentLeaky(**kept, current_keep=one(1))), chip) == 2 * bits
+    assert state_bits(Layer("a", (1,), Leaky(voltage_keep=one(1))), load_chip("loihi")) == 192  # Fixed there.
 
 
 def test_every_membrane_survives_its_dictionary_and_a_program_file(tmp_path: Any) -> None:

@@ -236,6 +236,18 @@ def link(file: h5py.File) -> None:
     file["node/nodes/n9"] = h5py.ExternalLink("/etc/passwd", "/")
 
 
+def elsewhere(file: h5py.File) -> None:
+    del file["node/nodes/n1/weight"]
+    file.create_dataset("node/nodes/n1/weight", (2, 2), "u1", external="/etc/hostname")
+
+
+def virtual(file: h5py.File) -> None:
+    del file["node/nodes/n1/weight"]
+    layout = h5py.VirtualLayout((3, 2), "f8")
+    layout[:] = h5py.VirtualSource("other.h5", "weight", (3, 2))
+    file.create_virtual_dataset("node/nodes/n1/weight", layout)
+
+
 DAMAGES: dict[str, tuple[Any, str]] = {
     "unknown type": (put("node/nodes/n2/type", "LIFF"), "type 'LIFF' is not known; did you mean \"LIF\"?"),
     "unknown parameter": (put("node/nodes/n2/extra", 3), "n2 (LIF): nir does not take it"),
@@ -244,6 +256,8 @@ DAMAGES: dict[str, tuple[Any, str]] = {
     "text": (put("node/nodes/n2/tau", "0.1"), "n2 (LIF): nir does not take it"),
     "complex": (put("node/nodes/n1/weight", WEIGHT * 1j), "it must hold real numbers"),
     "huge": (huge, "more than 268435456 values"),
+    "elsewhere": (elsewhere, "has its values in another file"),
+    "virtual": (virtual, "has its values in another file"),
     "link": (link, "is a link to another place"),
     "dangling": (put("node/edges", [("n0", "n7")], dtype=h5py.string_dtype()), "names n7, which is not there"),
     "twice": (put("node/edges", [("n0", "n1")] * 2, dtype=h5py.string_dtype()), "edge n0 -> n1 stands twice"),
