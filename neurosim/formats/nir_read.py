@@ -7,7 +7,7 @@ and fixed point (`nir_units`). docs/nir.md says what each step does to a network
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -198,7 +198,9 @@ class _Builder:
             for e in worst.values()
             if e.largest > 0
         ]
-        return NirReading(network, tuple(self.notes), tuple(self.parameters), self.units)
+        chosen = ", ".join(f"{key} {value}" for key, value in asdict(self.options).items())
+        notes = (f"read with {chosen}", *self.notes)
+        return NirReading(network, notes, tuple(self.parameters), self.units)
 
     def _layer(self, name: str) -> tuple[Layer, list[Connection]]:
         node, paths = self.graph.nodes[name], self.into[name]

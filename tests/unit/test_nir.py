@@ -66,6 +66,32 @@ def test_a_subgraph_is_put_in_its_place(tmp_path: Path) -> None:
     assert [c.transform for c in found.connections] == [c.transform for c in expected.connections]
 
 
+def test_a_loop_within_a_subgraph_is_a_recurrent_connection(tmp_path: Path) -> None:
+    nodes = {"input": source(3), "lif": lif(), "w_rec": nir.Linear(np.eye(3) / 4), "output": sink(3)}
+    edges = [("input", "lif"), ("lif", "w_rec"), ("w_rec", "lif"), ("lif", "output")]
+    block = nir.NIRGraph(nodes, edges, type_check=False)
+    outer = {"in": source(2), "fc": nir.Linear(WEIGHT), "rnn": block, "out": sink(3)}
+    network = load(tmp_path, outer, [("in", "fc"), ("fc", "rnn"), ("rnn", "out")])
+    assert {(c.sources, c.target, c.delay) for c in network.connections} == {
+        (("in",), "rnn.lif", None),
+        (("rnn.lif",), "rnn.lif", None),
+    }
+    flat = {"in": outer["in"], "fc": outer["fc"], "lif": nodes["lif"], "rec": nodes["w_rec"], "out": outer["out"]}
+    edges = [("in", "fc"), ("fc", "lif"), ("lif", "rec"), ("rec", "lif"), ("lif", "out")]
+    assert network["rnn.lif"].unit == load(tmp_path, flat, edges)["lif"].unit
+
+
+@pytest.mark.parametrize(("word", "padding"), [("same", 1), ("valid", 0)])
+def test_padding_in_words_is_padding_in_numbers(tmp_path: Path, word: str, padding: int) -> None:
+    extent = 4 + 2 * padding - 2
+    found = []
+    for given in (word, padding):
+        conv = nir.Conv2d((4, 4), np.ones((1, 1, 3, 3)) / 2, 1, given, 1, 1, np.zeros(1))
+        neurons = nir.Threshold(np.ones((1, extent, extent)))
+        found.append(load(tmp_path, *line(source(1, 4, 4), conv, neurons, sink(1, extent, extent))))
+    assert found[0] == found[1]
+
+
 def test_shapes_that_a_file_lacks_follow_from_those_before(tmp_path: Path) -> None:
     one = np.ones(1)
     conv = nir.Conv2d((6, 6), np.ones((4, 2, 3, 3)) / 2, 1, 1, 1, 1, np.zeros(4))
