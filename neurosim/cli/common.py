@@ -73,7 +73,7 @@ def find_model(name: str) -> Model:
     if path.is_dir():
         raise InputError(f"{name}: is a folder; give the model's file in it")
     raise InputError(
-        f"{name}: no such file{suggest(name, shipped)}; give a network (.net), a compiled program "
+        f"{name}: no such file{suggest(name, shipped)}; give a network (.net, .nir), a compiled program "
         f"({PROGRAM_SUFFIX}), or a shipped workload: {', '.join(shipped)}"
     )
 
@@ -173,8 +173,18 @@ def require_frames(frames: Path | None, model: Model) -> tuple[Path, tuple[str, 
 def reader_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for what a network file does not hold."""
     for option in (
+        click.option("--state-bits", type=int, metavar="B", help="NIR: width of voltages and currents.  [default: 24]"),
+        click.option("--decay-bits", type=int, metavar="B", help="NIR: width of decays.  [default: 12]"),
+        click.option("--weight-bits", type=int, metavar="B", help="NIR: width of weights.  [default: 8]"),
+        click.option("--inputs", type=click.Choice(["spikes", "graded"]), help="NIR: what frames hold."),
+        click.option("--current", type=click.Choice(["new", "old"]), help="NIR: which current a voltage takes."),
+        click.option("--reset", type=click.Choice(["to", "subtract"]), help="NIR: what a spike does to a voltage."),
+        click.option("--discretisation", type=click.Choice(["euler", "exact"]), help="NIR: how time becomes steps."),
+        click.option("--dt", "dt_s", type=float, metavar="S", help="NIR: time step in seconds."),
         click.option("--reset-offset", type=int, metavar="O", help="CUBA: timesteps by which resets are shifted."),
-        click.option("--reset-interval", type=int, metavar="R", help="CUBA: timesteps between resets of the state."),
+        click.option(
+            "--reset-interval", type=int, metavar="R", help="CUBA, NIR: timesteps between resets of the state."
+        ),
         click.option("--cum-error", is_flag=True, help="Sigma-delta: fire on the error added up."),
         click.option(
             "--rounding",
@@ -186,16 +196,9 @@ def reader_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def reader_arguments(
-    rounding: str | None, cum_error: bool, reset_interval: int | None, reset_offset: int | None
-) -> dict[str, Any]:
+def reader_arguments(**given: Any) -> dict[str, Any]:
     """Return those of the reader's options that were given."""
-    given: dict[str, Any] = {
-        "rounding": rounding,
-        "cum_error": cum_error or None,
-        "reset_interval": reset_interval,
-        "reset_offset": reset_offset,
-    }
+    given["cum_error"] = given.get("cum_error") or None
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -14,6 +14,7 @@ from neurosim.network import (
     Connection,
     Conv2d,
     CubaLif,
+    CurrentLif,
     Delay,
     Delta,
     Dense,
@@ -36,6 +37,7 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
     starts = np.concatenate(([0], np.cumsum(present.sum(axis=1))))
     sparse = Sparse(starts, np.nonzero(present)[1], rng.integers(-40, 40, int(present.sum())), 6)
     dense = Dense(rng.integers(-40, 40, (5, 6)))
+    kept = np.array([4000])
     layers = [
         Layer("in", (2, 6, 6), Delta(1 << 12)),
         Layer("relay", (6,), Relay(spikes=True)),
@@ -44,6 +46,7 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Layer("pool", pool.out_shape, SigmaDelta(1 << 12)),
         Layer("sparse", (6,), CubaLif(2000, 1000, 5 << 6, np.array([2]), 4, 1)),
         Layer("dense", (5,), Sigma()),
+        Layer("membranes", (6,), CurrentLif(voltage_keep=kept, current_keep=kept, threshold=kept // 80, start=1)),
     ]
     connections = [
         Connection(("in",), "conv", conv, None, 24),
@@ -54,6 +57,7 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Connection(("pool",), "sparse", sparse, Delay("axon", rng.integers(0, 3, sparse.in_size))),
         Connection(("sparse",), "dense", dense),
         Connection(("relay",), "dense", dense, Delay("axon", rng.integers(0, 3, 6))),
+        Connection(("pool",), "membranes", sparse),
     ]
     frames = {"in": rng.integers(-60, 60, (5, 72)), "relay": rng.integers(0, 2, (5, 6))}
     return Network(layers, connections, "exercise"), frames

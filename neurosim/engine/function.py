@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler.axons import source_neurons
-from neurosim.engine import function_kernels
+from neurosim.engine import function_kernels, membrane_kernels
 from neurosim.errors import InputError
 from neurosim.network import (
     Connection,
@@ -20,6 +20,7 @@ from neurosim.network import (
     Delta,
     Dense,
     Layer,
+    Membrane,
     Network,
     Relay,
     Sigma,
@@ -113,10 +114,27 @@ class _LayerState:
         if isinstance(unit, Delta):
             held = (state["held"], unit.threshold, unit.frame_shift, unit.message_shift, first)
             return lambda timestep, frame, *out: kernels.update_delta(a, none if frame is None else frame, *held, *out)
+        if isinstance(unit, Membrane):
+            return _membrane_update(self.layer, state, a, first)
         if isinstance(unit, Sigma):
             return lambda timestep, frame, *out: kernels.update_sigma(a, state["sigma"], first, *out)
         assert isinstance(unit, Relay)
         return lambda timestep, frame, *out: kernels.update_relay(a, none if frame is None else frame, first, *out)
+
+
+def _membrane_update(layer: Layer, state: dict[str, IntArray], activation: IntArray, first: int) -> _Update:
+    """Return what updates a layer of membranes."""
+    unit = layer.unit
+    assert isinstance(unit, Membrane)
+    names = ("current_keep", "voltage_keep", "current_bias", "bias", "threshold", "reset")
+    each = [spread(getattr(unit, name), layer.shape) if hasattr(unit, name) else _NONE for name in names]
+    spiking = hasattr(unit, "threshold")
+    shifts = (unit.activation_shift, unit.decay_bits, unit.state_bits, getattr(unit, "message_shift", 0))
+    flags = ("current" in state, getattr(unit, "old_current", False), spiking, getattr(unit, "subtract", False))
+    fixed = (activation, state.get("current", _NONE), state["voltage"], *each, shifts, flags)
+    update: Any = membrane_kernels.update_membrane
+    start = unit.start
+    return lambda timestep, frame, *out: update(*fixed, timestep <= start, unit.clears(timestep), first, *out)
 
 
 def _tap_table(target: IntArray) -> tuple[IntArray, IntArray, IntArray]:

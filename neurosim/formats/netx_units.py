@@ -9,7 +9,7 @@ import numpy as np
 
 from neurosim.errors import ModelError, suggest
 from neurosim.formats.netx_fields import MAX_EXTENT, Fields
-from neurosim.network import CubaLif, Delta, Network, Relay, Sigma, SigmaDelta, Unit
+from neurosim.network import CubaLif, Delta, Membrane, Network, Relay, Sigma, SigmaDelta, Unit
 from neurosim.network.units import IntArray
 
 SDNN_SHIFT = 12
@@ -83,8 +83,10 @@ def reader_options(network: Network) -> dict[str, Any] | None:
     -------
     Those that some layer takes, with their values even where these are the defaults: ``rounding`` and
     ``cum_error`` of sigma-delta layers, ``reset_interval`` and ``reset_offset`` of CUBA layers, the latter
-    within 0..reset_interval - 1. None where layers differ so that no options give them all.
+    within 0..reset_interval - 1. None where no options give them all: layers differ, or come from another format.
     """
+    if any(isinstance(layer.unit, Membrane) for layer in network.layers):
+        return None
     options: dict[str, Any] = {}
     sigma_delta = [layer.unit for layer in network.layers if isinstance(layer.unit, SigmaDelta)]
     if sigma_delta:

@@ -2,6 +2,7 @@
 
 from neurosim.network.connections import Connection, Delay
 from neurosim.network.graph import Layer, Network
+from neurosim.network.membranes import CurrentLeaky, CurrentLif, Leaky, Lif, Membrane
 from neurosim.network.reference import ReferenceRun, run_reference
 from neurosim.network.transforms import ByTarget, Conv2d, Dense, FanOut, Pool2d, Sparse, Transform
 from neurosim.network.units import CubaLif, Delta, Relay, Sigma, SigmaDelta, Unit
@@ -11,11 +12,16 @@ __all__ = [
     "Connection",
     "Conv2d",
     "CubaLif",
+    "CurrentLeaky",
+    "CurrentLif",
     "Delay",
     "Delta",
     "Dense",
     "FanOut",
     "Layer",
+    "Leaky",
+    "Lif",
+    "Membrane",
     "Network",
     "Pool2d",
     "ReferenceRun",

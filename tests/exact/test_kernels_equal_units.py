@@ -13,10 +13,14 @@ from neurosim.network import (
     Connection,
     Conv2d,
     CubaLif,
+    CurrentLeaky,
+    CurrentLif,
     Delay,
     Delta,
     Dense,
     Layer,
+    Leaky,
+    Lif,
     Network,
     Pool2d,
     Relay,
@@ -31,9 +35,36 @@ from neurosim.network import (
 Rng = np.random.Generator
 
 
+def random_membrane(rng: Rng, shape: tuple[int, ...]) -> Unit:
+    def some(low: int, high: int) -> Any:
+        return rng.integers(low, high, rng.choice([1, shape[0], int(np.prod(shape))]))
+
+    bits, interval = int(rng.integers(4, 13)), int(rng.integers(0, 4))
+    values: dict[str, Any] = {
+        "voltage_keep": some(0, (1 << bits) + 1),
+        "bias": some(-60, 60),
+        "activation_shift": int(rng.integers(0, 8)),
+        "decay_bits": bits,
+        "state_bits": int(rng.integers(12, 28)),
+        "start": int(rng.integers(0, 3)),
+        "reset_interval": interval,
+        "reset_phase": int(rng.integers(0, max(interval, 1))),
+    }
+    current: dict[str, Any] = {
+        "current_keep": some(0, (1 << bits) + 1),
+        "current_bias": some(-60, 60),
+        "old_current": bool(rng.integers(0, 2)),
+    }
+    if rng.integers(0, 2):
+        values |= {"threshold": some(-20, 2000), "reset": some(-40, 40), "subtract": bool(rng.integers(0, 2))}
+        return CurrentLif(**values, **current) if rng.integers(0, 2) else Lif(**values)
+    values["message_shift"] = int(rng.integers(0, 9))
+    return CurrentLeaky(**values, **current) if rng.integers(0, 2) else Leaky(**values)
+
+
 def random_unit(rng: Rng, shape: tuple[int, ...], inner: bool) -> Unit:
     bias = rng.integers(-60, 60, rng.choice([1, shape[0], int(np.prod(shape))]))
-    kind = rng.integers(0, 3 if inner else 5)
+    kind = rng.integers(0, 4 if inner else 6)
     if kind == 0:
         rounding = str(rng.choice(["default", "corrected"]))
         return SigmaDelta(int(rng.integers(0, 9)) << 12, bias, rounding, bool(rng.integers(0, 2)))
@@ -44,7 +75,9 @@ def random_unit(rng: Rng, shape: tuple[int, ...], inner: bool) -> Unit:
         return CubaLif(*decays, int(rng.integers(0, 200)) << 6, bias, interval, phase)
     if kind == 2:
         return Sigma()
-    return Relay() if kind == 3 else Delta(int(rng.integers(0, 5)) << 12)
+    if kind == 3:
+        return random_membrane(rng, shape)
+    return Relay() if kind == 4 else Delta(int(rng.integers(0, 5)) << 12)
 
 
 def random_transform(rng: Rng, in_shape: tuple[int, ...]) -> Transform:

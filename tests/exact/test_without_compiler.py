@@ -138,6 +138,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
         flow_after_kernels,
         function_kernels,
         list_kernels,
+        membrane_kernels,
         packet_kernels,
         plain_kernels,
         segment_kernels,
@@ -149,7 +150,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
     exercise.run_exercise()
     modules = (
         function_kernels, packet_kernels, branch_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels,
-        plain_kernels, step_kernels, flow_after_kernels, list_kernels,
+        plain_kernels, step_kernels, flow_after_kernels, list_kernels, membrane_kernels,
     )  # fmt: skip
     for module in modules:
         for name, kernel in vars(module).items():

@@ -56,6 +56,7 @@ from neurosim.network import (
     Delta,
     Dense,
     Layer,
+    Lif,
     Network,
     Pool2d,
     Relay,
@@ -690,6 +691,10 @@ REFUSED = {
     "reset": (firing(reset_interval=16), CUBA + "it is reset every 16 timesteps"),
     "threshold": (firing(threshold=-1), CUBA + "it spikes though nothing arrives .threshold -1"),
     "fed cuba_lif": (with_layer("in", CubaLif(0, 9, 64)), "its current .* 4096.; its voltage leaks .voltage_decay 9"),
+    "lif": (
+        with_layer("a", Lif(voltage_keep=np.array([9]), threshold=np.array([9]))),
+        "layer a of lif units takes the sum of a timestep",
+    ),
     "relay": (with_layer("a", Relay()), "layer a of relay units takes the sum"),
     "sigma": (with_layer("b", Sigma()), "layer b sends its sum in every timestep"),
     "delay": (with_connection(delay=Delay("axon", np.arange(6))), "in -> a has delays of up to 5 timesteps, and"),

@@ -1,0 +1,259 @@
+"""The layers and functions of PyTorch that dense graphs know, each as one function that adds nodes to the graph."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurosim.formats.dense_nodes import Activation, Add, Concat, Conv2d, Flatten, Gru, Linear, Lstm, Pool2d, Scale
+from neurosim.formats.onnx_ops import Refused
+
+if TYPE_CHECKING:
+    from neurosim.formats.torch_read import Reader
+
+
+class RecurrentPair:
+    """What a GRU or LSTM returns: (every frame, last state)."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+
+
+class Size:
+    """A size of an array, of which nothing is needed but that it is the batch's or all the rest."""
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    flat = [int(v) for v in np.atleast_1d(np.asarray(value))]
+    return flat[0], flat[-1]
+
+
+def _linear(r: Reader, name: str, m: Any, path: str, x: str) -> str:
+    weight = r.state[f"{path}.weight"]
+    return r.add(Linear(name, (x,), weight, r.array(path, "bias", len(weight))))
+
+
+def _conv(r: Reader, name: str, m: Any, path: str, x: str) -> str:
+    weight = r.state[f"{path}.weight"]
+    line = weight.ndim == 3
+    if m.padding_mode != "zeros":
+        raise Refused(f"pads with {m.padding_mode}; zeros are supported")
+    dilation, stride = _pair(m.dilation), _pair(m.stride)
+    if isinstance(m.padding, str):
+        reach = [d * (k - 1) for d, k in zip(m.dilation, m.kernel_size, strict=True)]
+        if m.padding == "same" and any(v % 2 for v in reach):
+            raise Refused('padding "same" pads its sides unevenly; pad by numbers')
+        padding = _pair([v // 2 for v in reach]) if m.padding == "same" else (0, 0)
+    else:
+        padding = _pair(m.padding)
+    if line:
+        weight, dilation, stride, padding = weight[:, :, None, :], (1, dilation[1]), (1, stride[1]), (0, padding[1])
+    bias = r.array(path, "bias", len(weight))
+    return r.add(Conv2d(name, (x,), weight, bias, stride, padding, dilation, int(m.groups)))
+
+
+def _batch_norm(r: Reader, name: str, m: Any, path: str, x: str) -> str:
+    if m.running_mean is None:
+        raise Refused("keeps no statistics, so it depends on its batch; train it with track_running_stats")
+    mean, variance = (r.state[f"{path}.{key}"] for key in ("running_mean", "running_var"))
+    gamma = r.state.get(f"{path}.weight", np.ones_like(mean))
+    scale = gamma / np.sqrt(variance + m.eps)
+    return r.add(Scale(name, (x,), scale, r.array(path, "bias", mean.size) - mean * scale))
+
+
+def _pool(
+    r: Reader, name: str, x: str, mode: str, kernel: Any, stride: Any = None, padding: Any = 0, counted: bool = True
+) -> str:
+    line = r.shapes[x][1:2] == (1,) and np.ndim(kernel) == 0 and len(r.shapes[x]) == 3
+    sides, steps, pads = _pair(kernel), _pair(kernel if stride in (None, []) else stride), _pair(padding)
+    if line:  # A line stands as an image of one row.
+        sides, steps, pads = (1, sides[1]), (1, steps[1]), (0, pads[1])
+    return r.add(Pool2d(name, (x,), mode, sides, steps, pads, counted))
+
+
+def _module_pool(mode: str) -> Callable[..., str]:
+    def read(r: Reader, name: str, m: Any, path: str, x: str) -> str:
+        if m.ceil_mode or getattr(m, "divisor_override", None) or _pair(getattr(m, "dilation", 1)) != (1, 1):
+            raise Refused("uses ceil_mode, a divisor or a dilation, which are not supported")
+        return _pool(r, name, x, mode, m.kernel_size, m.stride, m.padding, getattr(m, "count_include_pad", True))
+
+    return read
+
+
+def _adaptive(mode: str) -> Callable[..., str]:
+    def read(r: Reader, name: str, m: Any, path: str, x: str) -> str:
+        if _pair(m.output_size) != (1, 1):
+            raise Refused(f"pools to {m.output_size}; pooling to 1 is supported")
+        whole = (r.shapes[x][1], r.shapes[x][2])
+        return r.add(Pool2d(name, (x,), mode, whole, whole))
+
+    return read
+
+
+def _activation(function: str, ends: Callable[[Any], tuple[float, float]] = lambda m: (0.0, 0.0)) -> Callable[..., str]:
+    def read(r: Reader, name: str, m: Any, path: str, x: str) -> str:
+        return r.add(Activation(name, (x,), function, *ends(m)))
+
+    return read
+
+
+def _recurrent(kind: type[Gru] | type[Lstm]) -> Callable[..., Any]:
+    def read(r: Reader, name: str, m: Any, path: str, x: str) -> Any:
+        if m.bidirectional or getattr(m, "proj_size", 0):
+            raise Refused("is bidirectional or projects; one direction is supported")
+        rows = kind.gates * m.hidden_size
+        for k in range(m.num_layers):
+            w, u = (r.state[f"{path}.weight_{key}_l{k}"] for key in ("ih", "hh"))
+            b, c = (r.array(path, f"bias_{key}_l{k}", rows) for key in ("ih", "hh"))
+            x = r.add(kind(name if k == m.num_layers - 1 else f"{name}_layer{k}", (x,), w, u, b, c))
+        return RecurrentPair(x)
+
+    return read
+
+
+MODULES: dict[str, Callable[..., Any]] = {
+    "Linear": _linear,
+    "Conv1d": _conv,
+    "Conv2d": _conv,
+    "BatchNorm1d": _batch_norm,
+    "BatchNorm2d": _batch_norm,
+    "AvgPool1d": _module_pool("average"),
+    "AvgPool2d": _module_pool("average"),
+    "MaxPool1d": _module_pool("max"),
+    "MaxPool2d": _module_pool("max"),
+    "AdaptiveAvgPool2d": _adaptive("average"),
+    "AdaptiveMaxPool2d": _adaptive("max"),
+    "ReLU": _activation("relu"),
+    "ReLU6": _activation("clip", lambda m: (0.0, 6.0)),
+    "Hardtanh": _activation("clip", lambda m: (float(m.min_val), float(m.max_val))),
+    "LeakyReLU": _activation("leaky_relu", lambda m: (float(m.negative_slope), 0.0)),
+    "Sigmoid": _activation("sigmoid"),
+    "Tanh": _activation("tanh"),
+    "Hardsigmoid": _activation("hard_sigmoid", lambda m: (1 / 6, 0.5)),
+    "Identity": lambda r, name, m, path, x: x,
+    "Dropout": lambda r, name, m, path, x: x,
+    "Dropout1d": lambda r, name, m, path, x: x,
+    "Dropout2d": lambda r, name, m, path, x: x,
+    "Flatten": lambda r, name, m, path, x: _flatten(r, name, x, m.start_dim, m.end_dim),
+    "GRU": _recurrent(Gru),
+    "LSTM": _recurrent(Lstm),
+}
+"""Per class of module: reader, name of the result, the module, its path, the node that it takes."""
+
+
+def _flatten(r: Reader, name: str, x: str, start: int, end: int) -> str:
+    if start != 1 or end not in (-1, len(r.shapes[x])):
+        raise Refused(f"flattens axes {start} to {end}; all but the batch can be flattened")
+    return r.add(Flatten(name, (x,)))
+
+
+def _view(r: Reader, name: str, args: Any, kwargs: Any) -> str:
+    x = r.value(args[0])
+    wanted = args[1] if len(args) == 2 and isinstance(args[1], tuple | list) else args[1:]
+    batch, rest = wanted[0], [v for v in wanted[1:] if not isinstance(r.values.get(v), Size)]
+    own = isinstance(r.values.get(batch), Size) if not isinstance(batch, int) else batch == -1
+    if len(wanted) != 2 or not own or rest not in ([-1], [math.prod(r.shapes[x])]):
+        raise Refused(f"reshapes to {wanted}; flattening all but the batch is supported")
+    return r.add(Flatten(name, (x,)))
+
+
+def _sum(r: Reader, name: str, args: Any, kwargs: Any) -> str:
+    numbers = [v for v in args[:2] if isinstance(v, int | float)]
+    if kwargs.get("alpha", 1) != 1:
+        raise Refused("adds with a factor; multiply first")
+    if numbers:
+        source = next(v for v in args[:2] if not isinstance(v, int | float))
+        return r.add(Scale(name, (r.value(source),), np.ones(1), np.full(1, float(numbers[0]))))
+    return r.add(Add(name, (r.value(args[0]), r.value(args[1]))))
+
+
+def _product(r: Reader, name: str, args: Any, kwargs: Any) -> str:
+    numbers = [v for v in args[:2] if isinstance(v, int | float)]
+    if len(numbers) != 1:
+        raise Refused("multiplies two arrays, which is not supported")
+    source = next(v for v in args[:2] if not isinstance(v, int | float))
+    return r.add(Scale(name, (r.value(source),), np.full(1, float(numbers[0])), np.zeros(1)))
+
+
+def _concat(r: Reader, name: str, args: Any, kwargs: Any) -> str:
+    axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+    if axis != (2 if r.recurrent else 1) and not (r.recurrent and axis == -1):
+        raise Refused(f"joins along axis {axis}; channels can be joined")
+    return r.add(Concat(name, tuple(r.value(v) for v in args[0])))
+
+
+def _item(r: Reader, name: str, args: Any, kwargs: Any) -> Any:
+    value, index = r.values.get(args[0]), args[1]
+    if isinstance(value, Size):
+        return value
+    if isinstance(value, RecurrentPair):
+        return value.node if index == 0 else value  # The last state may be taken apart, but not used.
+    every = slice(None, None, None)
+    if r.recurrent and isinstance(index, tuple) and index in ((every, -1), (every, -1, every), (-1, every), (-1,)):
+        r.read_out = "last"
+        return r.value(args[0])
+    raise Refused(f"picks {index}; the last frame of a sequence, [:, -1], is supported")
+
+
+def _plain(function: str) -> Callable[..., str]:
+    def read(r: Reader, name: str, args: Any, kwargs: Any) -> str:
+        return r.add(Activation(name, (r.value(args[0]),), function))
+
+    return read
+
+
+def _window(mode: str) -> Callable[..., str]:
+    def read(r: Reader, name: str, args: Any, kwargs: Any) -> str:
+        given = dict(zip(("kernel_size", "stride", "padding"), args[1:], strict=False)) | kwargs
+        known = {"kernel_size", "stride", "padding", "count_include_pad", "return_indices"}
+        wrong = [k for k, v in given.items() if k not in known and v not in (False, None, 1)]
+        if wrong or given.get("return_indices"):
+            raise Refused(f"is given {', '.join(wrong) or 'return_indices'}, which is not supported")
+        counted = bool(given.get("count_include_pad", True))
+        x = r.value(args[0])
+        return _pool(r, name, x, mode, given["kernel_size"], given.get("stride"), given.get("padding", 0), counted)
+
+    return read
+
+
+def _softmax(r: Reader, name: str, args: Any, kwargs: Any) -> Any:
+    raise Refused("a softmax is not supported; leave it out, it does not change which output is largest")
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "relu": _plain("relu"),
+    "sigmoid": _plain("sigmoid"),
+    "tanh": _plain("tanh"),
+    "flatten": lambda r, name, args, kw: _flatten(
+        r, name, r.value(args[0]),
+        kw.get("start_dim", args[1] if len(args) > 1 else 0), kw.get("end_dim", args[2] if len(args) > 2 else -1),
+    ),
+    "view": _view,
+    "reshape": _view,
+    "size": lambda r, name, args, kw: Size(),
+    "getattr": lambda r, name, args, kw: Size(),
+    "contiguous": lambda r, name, args, kw: r.value(args[0]),
+    "dropout": lambda r, name, args, kw: r.value(args[0]),
+    "relu6": lambda r, name, args, kw: r.add(Activation(name, (r.value(args[0]),), "clip", 0.0, 6.0)),
+    "hardtanh": lambda r, name, args, kw: r.add(
+        Activation(name, (r.value(args[0]),), "clip", float(kw.get("min_val", -1.0)), float(kw.get("max_val", 1.0)))
+    ),
+    "leaky_relu": lambda r, name, args, kw: r.add(
+        Activation(name, (r.value(args[0]),), "leaky_relu", float((*args, kw.get("negative_slope", 0.01))[1]))
+    ),
+    "add": _sum,
+    "mul": _product,
+    "cat": _concat,
+    "concat": _concat,
+    "getitem": _item,
+    "max_pool2d": _window("max"),
+    "avg_pool2d": _window("average"),
+    "softmax": _softmax,
+    "log_softmax": _softmax,
+}  # fmt: skip
+"""Functions and methods by name; ``add_`` and the like count as ``add``."""
+FUNCTIONS[operator.iadd.__name__] = _sum

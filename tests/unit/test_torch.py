@@ -1,0 +1,171 @@
+"""PyTorch modules as dense graphs, against the modules themselves; and what is refused."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neurosim.errors import InputError, ModelError
+from neurosim.formats.dense_graph import evaluate, fold_scales
+from neurosim.formats.torch_read import read_torch
+
+torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+nn, functional = torch.nn, torch.nn.functional
+
+
+def trained(module: Any, seed: int = 0) -> Any:
+    """The module with every parameter and statistic drawn, in evaluation mode and double precision."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for key, value in module.state_dict().items():
+            if value.dtype.is_floating_point:
+                value.copy_(torch.rand(value.shape) + 0.5 if key.endswith("var") else torch.randn(value.shape) * 0.4)
+    return module.double().eval()
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.conv = nn.Conv2d(8, 8, 3, padding="same", groups=2)
+        self.down = nn.Conv2d(16, 6, 3, stride=2, dilation=2)
+        self.drop, self.head = nn.Dropout(0.5), nn.Linear(6 * 2 * 2, 5)
+
+    def forward(self, x: Any) -> Any:
+        x = self.stem(x)
+        y = functional.relu6(x + self.conv(x))
+        y = torch.cat([y, functional.max_pool2d(x, 3, stride=1, padding=1)], dim=1)
+        y = functional.leaky_relu(self.down(y), 0.1)
+        y = functional.avg_pool2d(y, (2, 2), 1)
+        return self.head(self.drop(y.view(y.size(0), -1))) * 0.5 + 1
+
+
+class Words(nn.Module):
+    def __init__(self, kind: str, last: bool) -> None:
+        super().__init__()
+        self.cell, self.last = getattr(nn, kind)(6, 9, num_layers=2, batch_first=True), last
+        self.head = nn.Linear(9, 4)
+
+    def forward(self, x: Any) -> Any:
+        y, _ = self.cell(x)
+        return self.head(y[:, -1] if self.last else y)
+
+
+def test_a_residual_net_equals_the_module_and_folds() -> None:
+    module = trained(Residual())
+    graph = read_torch(module, (3, 9, 9))
+    x = np.random.default_rng(0).normal(size=(4, 3, 9, 9))
+    expected = module(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(evaluate(graph, x), expected, rtol=1e-10, atol=1e-10)
+    folded = fold_scales(graph)
+    assert len(folded.nodes) < len(graph.nodes)
+    np.testing.assert_allclose(evaluate(folded, x), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+@pytest.mark.parametrize("last", [False, True])
+def test_recurrent_modules_equal_themselves(kind: str, last: bool) -> None:
+    module = trained(Words(kind, last))
+    graph = read_torch(module, 6)
+    assert (graph.recurrent, graph.read_out) == (True, "last" if last else "every")
+    x = np.random.default_rng(1).normal(size=(3, 8, 6))
+    expected = module(torch.from_numpy(x)).detach().numpy()
+    found = evaluate(graph, x)
+    np.testing.assert_allclose(found[:, -1] if last else found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape"),
+    [
+        (
+            [nn.Conv1d(3, 4, 3, stride=2, padding=1), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(12, 2)],
+            (3, 12),
+        ),
+        ([nn.Linear(7, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3), nn.Sigmoid()], (7,)),
+        ([nn.Conv2d(2, 3, 3), nn.Hardtanh(-0.5, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Identity()], (2, 6, 5)),
+        ([nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.LeakyReLU(0.3), nn.Hardsigmoid()], (2, 7, 7)),
+        ([nn.AvgPool2d(3, 2, 1), nn.ReLU6(), nn.MaxPool2d((2, 1))], (2, 7, 7)),
+    ],
+)
+def test_sequences_of_layers_equal_themselves(layers: list[Any], shape: tuple[int, ...]) -> None:
+    module = trained(nn.Sequential(*layers))
+    x = np.random.default_rng(2).normal(size=(5, *shape))
+    expected = module(torch.from_numpy(x)).detach().numpy()
+    found = evaluate(read_torch(module, shape), x[:, :, None] if len(shape) == 2 else x)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_weights_come_from_a_file_of_weights(tmp_path: Path) -> None:
+    module, other = trained(nn.Sequential(nn.Linear(4, 3))), trained(nn.Sequential(nn.Linear(4, 3)), 1)
+    torch.save(other.state_dict(), tmp_path / "w.pt")
+    x = np.random.default_rng(3).normal(size=(2, 4))
+    found = evaluate(read_torch(module, 4, tmp_path / "w.pt"), x)
+    np.testing.assert_allclose(found, other(torch.from_numpy(x)).detach().numpy(), rtol=1e-12)
+    before = module(torch.from_numpy(x)).detach().numpy()
+    assert not np.allclose(found, before)
+
+
+class Trap:
+    """What runs when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("sprung"),))
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = nn.Sequential(nn.Linear(4, 3))
+    torch.save({"0.weight": Trap()}, tmp_path / "trap.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Trap(), 2))
+    for name in ("trap.pt", "plain.pt"):
+        with pytest.raises(ModelError, match=re.escape(name) + ": is no file of weights alone"):
+            read_torch(module, 4, tmp_path / name)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    torch.save({"0.weight": torch.zeros(2, 4), "1.bias": torch.zeros(3)}, tmp_path / "w.pt")
+    with pytest.raises(ModelError) as caught:
+        read_torch(nn.Sequential(nn.Linear(4, 3)), 4, tmp_path / "w.pt")
+    for words in ("lacks 0.bias", "1.bias is not in Sequential", "0.weight has shape [2, 4]; Sequential takes [3, 4]"):
+        assert words in str(caught.value)
+
+
+class Branch(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x if x.sum() > 0 else -x
+
+
+class Square(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x * x
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "words"),
+    [
+        (nn.Sequential(nn.Linear(4, 4), nn.GELU()), 4, "module 1 (GELU): is not supported"),
+        (nn.Sequential(nn.GELU(), nn.Softplus()), 4, "module 1 (Softplus): is not supported"),
+        (Branch(), 4, "torch.fx cannot trace it"),
+        (Square(), 4, "operation mul (mul): multiplies two arrays"),
+        (nn.Sequential(nn.Linear(4, 3)), 5, "module 0 (Linear): takes 4 values in one axis, and is given [5]"),
+        (nn.Sequential(nn.Conv2d(1, 1, 3, padding_mode="circular", padding=1)), (1, 5, 5), "pads with circular"),
+        (nn.Sequential(nn.MaxPool2d(2, ceil_mode=True)), (1, 5, 5), "uses ceil_mode"),
+        (nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False)), 4, "keeps no statistics"),
+        (nn.Sequential(nn.GRU(4, 3, bidirectional=True)), 4, "is bidirectional"),
+        (nn.Sequential(nn.Flatten(2)), (2, 3, 4), "flattens axes 2 to -1"),
+    ],
+)
+def test_what_is_not_supported_is_named(module: Any, shape: Any, words: str) -> None:
+    with pytest.raises(ModelError, match=re.escape(words)):
+        read_torch(module, shape)
+
+
+def test_what_is_no_module_is_refused() -> None:
+    with pytest.raises(InputError, match=r"a torch.nn.Module is needed, this is a str"):
+        read_torch("net.pt", 4)
