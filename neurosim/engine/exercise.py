@@ -19,6 +19,7 @@ from neurosim.network import (
     Network,
     Pool2d,
     Relay,
+    Rounding,
     Sigma,
     SigmaDelta,
     Sparse,
@@ -42,6 +43,7 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Layer("pool", pool.out_shape, SigmaDelta(1 << 12)),
         Layer("sparse", (6,), CubaLif(2000, 1000, 5 << 6, np.array([2]), 4, 1)),
         Layer("dense", (5,), Sigma()),
+        Layer("rounding", (5,), Rounding(np.array([3]), np.array([2]), np.array([7]))),
     ]
     connections = [
         Connection(("in",), "conv", conv, None, 24),
@@ -52,6 +54,7 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Connection(("pool",), "sparse", sparse, Delay("axon", rng.integers(0, 3, sparse.in_size))),
         Connection(("sparse",), "dense", dense),
         Connection(("relay",), "dense", dense, Delay("axon", rng.integers(0, 3, 6))),
+        Connection(("relay",), "rounding", dense),
     ]
     frames = {"in": rng.integers(-60, 60, (5, 72)), "relay": rng.integers(0, 2, (5, 6))}
     return Network(layers, connections, "exercise"), frames

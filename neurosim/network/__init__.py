@@ -3,8 +3,10 @@
 from neurosim.network.connections import Connection, Delay
 from neurosim.network.graph import Layer, Network
 from neurosim.network.reference import ReferenceRun, run_reference
+from neurosim.network.rounding import Rounding
 from neurosim.network.transforms import ByTarget, Conv2d, Dense, FanOut, Pool2d, Sparse, Transform
-from neurosim.network.units import CubaLif, Delta, Relay, Sigma, SigmaDelta, Unit
+from neurosim.network.unit_base import Unit
+from neurosim.network.units import CubaLif, Delta, Relay, Sigma, SigmaDelta
 
 __all__ = [
     "ByTarget",
@@ -20,6 +22,7 @@ __all__ = [
     "Pool2d",
     "ReferenceRun",
     "Relay",
+    "Rounding",
     "Sigma",
     "SigmaDelta",
     "Sparse",

@@ -20,6 +20,7 @@ from neurosim.network import (
     Network,
     Pool2d,
     Relay,
+    Rounding,
     Sigma,
     SigmaDelta,
     Sparse,
@@ -33,7 +34,7 @@ Rng = np.random.Generator
 
 def random_unit(rng: Rng, shape: tuple[int, ...], inner: bool) -> Unit:
     bias = rng.integers(-60, 60, rng.choice([1, shape[0], int(np.prod(shape))]))
-    kind = rng.integers(0, 3 if inner else 5)
+    kind = rng.integers(0, 4 if inner else 6)
     if kind == 0:
         rounding = str(rng.choice(["default", "corrected"]))
         return SigmaDelta(int(rng.integers(0, 9)) << 12, bias, rounding, bool(rng.integers(0, 2)))
@@ -44,7 +45,18 @@ def random_unit(rng: Rng, shape: tuple[int, ...], inner: bool) -> Unit:
         return CubaLif(*decays, int(rng.integers(0, 200)) << 6, bias, interval, phase)
     if kind == 2:
         return Sigma()
-    return Relay() if kind == 3 else Delta(int(rng.integers(0, 5)) << 12)
+    if kind == 3:
+        return random_rounding(rng, shape, bias)
+    return Relay() if kind == 4 else Delta(int(rng.integers(0, 5)) << 12)
+
+
+def random_rounding(rng: Rng, shape: tuple[int, ...], bias: Any) -> Rounding:
+    sizes = [1, shape[0], int(np.prod(shape))]
+    multiplier, shift = rng.integers(0, 12, rng.choice(sizes)), rng.integers(0, 9, rng.choice(sizes))
+    rounding = str(rng.choice(["half_up", "half_even", "floor"]))
+    lowest, highest = int(rng.choice([-(1 << 31), -20, 0])), int(rng.choice([20, (1 << 31) - 1]))
+    start, threshold, flags = int(rng.integers(1, 4)), int(rng.integers(1, 4)), rng.integers(0, 2, 2)
+    return Rounding(multiplier, shift, bias, start, rounding, threshold, lowest, highest, *map(bool, flags))
 
 
 def random_transform(rng: Rng, in_shape: tuple[int, ...]) -> Transform:

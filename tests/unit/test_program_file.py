@@ -29,6 +29,7 @@ from neurosim.network import (
     Network,
     Pool2d,
     Relay,
+    Rounding,
     Sigma,
     SigmaDelta,
     Sparse,
@@ -54,6 +55,7 @@ def everything() -> Network:
         Layer("pool", shape, CubaLif(1024, 4096, -70, np.array([5]), 16, 3, 5, 7)),
         Layer("dense", (9,), SigmaDelta(1, np.arange(9) << 40, "default", True)),
         Layer("output", (9,), Sigma()),
+        Layer("rounding", (9,), Rounding(np.arange(9), np.array([7]), -np.arange(9), 4, "half_even", 2, -9, 99, True)),
     ]
     connections = [
         Connection(("input ä",), "conv", conv, Delay("synapse", np.abs(conv.weights) % 5), 24),
@@ -62,6 +64,7 @@ def everything() -> Network:
         Connection(("dense",), "dense", sparse, None, 16),
         Connection(("spikes",), "output", sparse, Delay("axon", np.arange(9))),
         Connection(("dense",), "output", Dense(np.eye(9))),
+        Connection(("dense",), "rounding", Dense(np.eye(9))),
     ]
     return Network(layers, connections, "everything")
 
