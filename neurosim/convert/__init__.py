@@ -1,0 +1,1 @@
+"""From trained dense networks to networks that the simulator runs."""
