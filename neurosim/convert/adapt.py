@@ -159,7 +159,7 @@ def tune(
             else:
                 last = 2 * (u - target[part]) / (u.size * variance)
             shaped = last.reshape(values[-1].shape).astype(np.float32)
-            _, by_weight, by_bias = backward(current, totals, values, shaped, weights=True)
+            _, by_weight, by_bias = backward(current, totals, values, shaped, weights=True, inputs=False)
             rate = np.float32(options.rate * (1 - done / steps))
             for key in held:
                 slope = by_bias[key[0]] if key[1] == BIAS else by_weight[key]

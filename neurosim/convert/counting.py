@@ -37,7 +37,7 @@ class Counts:
     widest_message, widest_sum
         int64 (layers,): largest size of a message and of a sum.
     answers
-        int64 (frames, n): sums of the last layer.
+        int64 (frames, n): what the last layer gives.
     frames
         How many.
     """
@@ -159,8 +159,8 @@ def count(
             out["adds"][i] += each @ fan
             out["synops"][i] += some @ fan
             out["message"][i] = max(out["message"][i], size.max(initial=0))
-        answers.append(totals[-1])
-        done += len(totals[-1])
+        answers.append(values[-1])
+        done += len(values[-1])
         if progress:
             progress(done, len(frames))
     return Counts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,8 @@ class IntegerOptions:
         Least size of a message, in units of the rounded value.
     rounding
         As `Rounding.rounding`.
+    message_bits
+        Signed bits in which rounded values saturate; None where they are as wide as they come.
     """
 
     changes: bool = True
@@ -46,6 +49,7 @@ class IntegerOptions:
     input_scale: float = 1.0
     threshold: int = 1
     rounding: str = "half_up"
+    message_bits: int | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= self.weight_bits <= 16:
@@ -56,12 +60,18 @@ class IntegerOptions:
             raise ModelError(f"an input scale of {self.input_scale}; it must be above 0")
 
 
-def to_network(plan: Plan, scales: Scales, options: IntegerOptions) -> Network:
+def to_network(
+    plan: Plan, scales: Scales, options: IntegerOptions, densities: Sequence[FloatArray] | None = None
+) -> tuple[Network, float]:
     """Return the network of `Rounding` units that does in integers what the plan does in floats.
+
+    Beside it stands how many units of the answer's sums stand for 1.
 
     The value x of a rounded site stands as s = rint(k x). Weights into a layer are w = rint(A W / k), k of their
     source, with A so that the largest fills the bits; its sums then stand for x A, its multiplier and shift
     for k / A. What rounding the multipliers does to k is worked into the weights that follow.
+
+    With `densities` A is given, per site one or one per output channel, and weights that exceed the bits saturate.
 
     Where a branch is shorter than another, its connection has the delay that brings both together.
 
@@ -75,14 +85,15 @@ def to_network(plan: Plan, scales: Scales, options: IntegerOptions) -> Network:
     actual: list[FloatArray] = []
     for i, site in enumerate(plan.sites):
         last = i == len(plan.sites) - 1
-        terms = [_real_weights(term, plan, actual) for term in site.terms]
-        density = _density(site, terms, options, last)
+        terms = [term_weights(term, plan, actual) for term in site.terms]
+        given = densities is not None and bool(terms)
+        density = densities[i] if densities is not None and given else _density(site, terms, options, last)
         k = np.ones(1) if last else np.asarray(scales[i], dtype=np.float64)
         unit, effective = _unit(site, k, density, last, options)
         actual.append(effective)
         layers.append(Layer(site.name, site.shape, unit))
         for term, real in zip(site.terms, terms, strict=True):
-            transform = _transform(term, real, density, site)
+            transform = _transform(term, real, density, site, options.weight_bits)
             late = {site.depth - 1 - plan.sites[source].depth for source in term.sources}
             if len(late) > 1:
                 connections += _split(plan, term, transform, site)
@@ -90,10 +101,10 @@ def to_network(plan: Plan, scales: Scales, options: IntegerOptions) -> Network:
             steps = late.pop()
             delay = Delay("neuron", np.full(site.size, steps)) if steps else None
             connections.append(Connection(tuple(plan.sites[s].name for s in term.sources), site.name, transform, delay))
-    return Network(layers, connections, plan.name)
+    return Network(layers, connections, plan.name), float(actual[-1].ravel()[0])
 
 
-def _real_weights(term: Term, plan: Plan, actual: list[FloatArray]) -> FloatArray:
+def term_weights(term: Term, plan: Plan, actual: list[FloatArray]) -> FloatArray:
     """Return the term's weights divided by its sources' scales, in the shape of its transform's weights.
 
     For a plain sum (size,), for a pooling (channels, rows, columns).
@@ -149,8 +160,11 @@ def _unit(
     rest: dict[str, Any] = {"rounding": options.rounding, "accumulates": accumulates, "changes": changes}
     rest |= {"bias_from": site.depth + 1, "bias": bias.astype(np.int64)}
     if last:
-        low, high = _limits(site, density)
-        return Rounding(np.ones(1, np.int64), np.zeros(1, np.int64), lowest=low, highest=high, **rest), density
+        # Channels of different density are brought to the finest, so that they can be compared.
+        finest = density.max(keepdims=True)
+        multiplier = np.rint(finest / density).astype(np.int64)
+        low, high = _limits(site, finest)
+        return Rounding(multiplier, np.zeros(1, np.int64), lowest=low, highest=high, **rest), finest
     per = np.asarray(spread(k, site.shape) / spread(density, site.shape))
     shift = int(np.clip(np.floor(np.log2(((1 << MULTIPLIER_BITS) - 1) / per.max())), 0, 62 - MULTIPLIER_BITS))
     multiplier = np.rint(per * 2.0**shift)
@@ -162,6 +176,9 @@ def _unit(
     effective = multiplier / 2.0**shift * spread(density, site.shape)
     flat = effective.reshape(-1)
     low, high = _limits(site, flat)
+    if options.message_bits is not None:
+        half = 1 << (options.message_bits - 1)
+        low, high = max(low, -half), min(high, half - 1)
     threshold = options.threshold if changes else 1
     return Rounding(
         multiplier.astype(np.int64).ravel(), np.array([shift]), lowest=low, highest=high, threshold=threshold, **rest
@@ -180,24 +197,24 @@ def _limits(site: Site, k: FloatArray) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def _transform(term: Term, real: FloatArray, density: FloatArray, site: Site) -> Transform:
+def _transform(term: Term, real: FloatArray, density: FloatArray, site: Site, bits: int) -> Transform:
+    def rounded(values: FloatArray) -> NDArray[np.int64]:
+        half = 1 << (bits - 1)
+        return np.asarray(np.clip(np.rint(values), -half, half - 1).astype(np.int64))
+
     node = term.node
     by_channel = density.reshape(-1, *[1] * (real.ndim - 1)) if real.ndim > 1 else spread(density, site.shape)
     if node is None:
         values = np.broadcast_to(by_channel * real.reshape(site.shape), site.shape).ravel()
-        return Sparse(np.arange(site.size + 1), np.arange(site.size), _rounded(values), site.size)
+        return Sparse(np.arange(site.size + 1), np.arange(site.size), rounded(values), site.size)
     if isinstance(node, Linear):
-        return Dense(_rounded(real * by_channel))
+        return Dense(rounded(real * by_channel))
     if isinstance(node, DenseConv2d):
-        weights = _rounded(real * by_channel)
+        weights = rounded(real * by_channel)
         return Conv2d(weights, term.in_shape, node.stride, node.padding, node.dilation, node.groups)
     assert isinstance(node, Pool2d)
-    weights = _rounded(real * by_channel)[:, None]
+    weights = rounded(real * by_channel)[:, None]
     return Conv2d(weights, term.in_shape, node.stride, node.padding, 1, term.in_shape[0])
-
-
-def _rounded(values: FloatArray) -> NDArray[np.int64]:
-    return np.rint(values).astype(np.int64)
 
 
 def _split(plan: Plan, term: Term, transform: Transform, site: Site) -> list[Connection]:

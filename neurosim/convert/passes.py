@@ -81,6 +81,7 @@ def backward(
     values: Sequence[NDArray[Any]],
     last: NDArray[Any],
     weights: bool = False,
+    inputs: bool = True,
 ) -> tuple[list[NDArray[Any]], dict[tuple[int, int], FloatArray], dict[int, FloatArray]]:
     """Return the derivatives by every site's value, and with `weights` by every weight and bias.
 
@@ -94,6 +95,8 @@ def backward(
         Per site the value that others read.
     last
         Derivative by the answer, (frames, *shape).
+    weights, inputs
+        Whether derivatives by weights, and by the input's values, are asked for; those not asked for are 0.
     """
     by_value: list[NDArray[Any]] = [np.zeros_like(v) for v in values]
     by_value[-1] = last
@@ -108,9 +111,11 @@ def backward(
             by_bias[i] = g.sum(axis=(0, *range(2, g.ndim)))
         for j, term in enumerate(site.terms):
             x = join(values, term)
-            gx, gw = _through(term, x, g, weights)
+            gx, gw = _through(term, x, g, weights, inputs or term.sources != (0,))
             if gw is not None:
                 by_weight[i, j] = gw
+            if gx is None:
+                continue
             at = 0
             flat = gx.reshape(len(gx), -1)
             for source in term.sources:
@@ -120,13 +125,16 @@ def backward(
     return by_value, by_weight, by_bias
 
 
-def _through(term: Term, x: NDArray[Any], g: NDArray[Any], weights: bool) -> tuple[NDArray[Any], FloatArray | None]:
-    """Return the derivatives by a term's input and by its weights."""
+def _through(
+    term: Term, x: NDArray[Any], g: NDArray[Any], weights: bool, inputs: bool
+) -> tuple[NDArray[Any] | None, FloatArray | None]:
+    """Return the derivatives by a term's input and by its weights; None for those not asked for."""
     node = term.node
     if node is None:
         return g, None
     if isinstance(node, Linear):
-        return g @ node.weight.astype(g.dtype, copy=False), g.T @ x.reshape(len(x), -1) if weights else None
+        by_input = g @ node.weight.astype(g.dtype, copy=False) if inputs else None
+        return by_input, g.T @ x.reshape(len(x), -1) if weights else None
     if isinstance(node, Conv2d):
         return _through_conv(node, x, g, weights)
     assert isinstance(node, Pool2d)
