@@ -22,6 +22,7 @@ from neurosim.errors import NeurosimError
 COMMANDS = {
     "run": "Simulate a network on a chip: energy, latency and memory traffic.",
     "compile": "Place a network on a chip and write the compiled program.",
+    "convert": "Convert a trained dense network to one that the simulator runs.",
     "chips": "List the chips, or show one with the source of every constant.",
     "info": "Describe a network: its layers, units, connections and weights.",
     "warmup": "Compile all kernels now, so that the first run does not wait for them.",

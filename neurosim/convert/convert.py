@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.convert.adapt import TuneOptions, refit, tune
-from neurosim.convert.counting import count
+from neurosim.convert.counting import count, signed_bits
 from neurosim.convert.integers import IntegerOptions, to_network
 from neurosim.convert.passes import batches, dense_operations, run
 from neurosim.convert.plan import Plan, make_plan
@@ -174,9 +174,9 @@ def describe(
         graded_synops=sent.graded_synops.sum() / n,
         messages=sent.messages.sum() / n,
         row_reads=sent.spikes.sum() / n,
-        message_bits=_bits(sent.names[:-1], sent.widest_message),
-        sum_bits=_bits(sent.names, sent.widest_sum),
-        weight_bits={c.target: _signed_bits(int(np.abs(c.transform.weights).max())) for c in network.connections},
+        message_bits=dict(zip(sent.names[:-1], sent.message_bits.tolist(), strict=False)),
+        sum_bits=dict(zip(sent.names, sent.sum_bits.tolist(), strict=True)),
+        weight_bits=_weight_bits(network),
     )
 
 
@@ -196,6 +196,14 @@ def check_labels(labels: Any, frames: int, classes: int) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
+def _weight_bits(network: Network) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for connection in network.connections:
+        bits = signed_bits(connection.transform.weights)
+        found[connection.target] = max(found.get(connection.target, 0), bits)
+    return found
+
+
 def _sparse_operations(network: Network, original: Plan, inputs: NDArray[Any]) -> float:
     structural, _ = network.fan_out
     total = 0.0
@@ -206,14 +214,6 @@ def _sparse_operations(network: Network, original: Plan, inputs: NDArray[Any]) -
             nonzero = np.count_nonzero(values[i].reshape(len(values[i]), -1), axis=0)
             total += 2.0 * float(nonzero @ structural[low:high])
     return total / len(inputs)
-
-
-def _signed_bits(largest: int) -> int:
-    return largest.bit_length() + 1
-
-
-def _bits(names: Sequence[str], largest: NDArray[np.int64]) -> dict[str, int]:
-    return {name: _signed_bits(int(v)) for name, v in zip(names, largest, strict=False)}
 
 
 def convert_rounding(

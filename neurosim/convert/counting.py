@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,8 @@ class Counts:
         (`unit_adds`).
     spikes
         int64 (layers,): unit spikes, the sizes of all messages added up: how often rows are read that way.
-    widest_message, widest_sum
-        int64 (layers,): largest size of a message and of a sum.
+    message_bits, sum_bits
+        int64 (layers,): signed bits that messages and sums need.
     answers
         int64 (frames, n): what the last layer gives.
     frames
@@ -47,10 +48,16 @@ class Counts:
     spikes: IntArray
     unit_adds: IntArray
     graded_synops: IntArray
-    widest_message: IntArray
-    widest_sum: IntArray
+    message_bits: IntArray
+    sum_bits: IntArray
     answers: IntArray
     frames: int
+
+
+def signed_bits(values: NDArray[Any]) -> int:
+    """Return the bits that values need in two's complement."""
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    return 1 + max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0)
 
 
 def apply_transform(transform: Transform, values: IntArray) -> IntArray:
@@ -146,7 +153,7 @@ def count(
     answers, done = [], 0
     for values, totals in run_values(network, frames):
         for i, (value, total) in enumerate(zip(values, totals, strict=True)):
-            out["sum"][i] = max(out["sum"][i], np.abs(total).max(initial=0))
+            out["sum"][i] = max(out["sum"][i], signed_bits(total))
             if i == layers - 1:
                 break  # the answer is read out
             sent = np.diff(value, axis=0, prepend=before[i][None]) if changes else value
@@ -158,7 +165,7 @@ def count(
             out["spikes"][i] += each.sum()
             out["adds"][i] += each @ fan
             out["synops"][i] += some @ fan
-            out["message"][i] = max(out["message"][i], size.max(initial=0))
+            out["message"][i] = max(out["message"][i], signed_bits(sent))
         answers.append(values[-1])
         done += len(values[-1])
         if progress:

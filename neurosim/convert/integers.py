@@ -190,10 +190,12 @@ def _limits(site: Site, k: FloatArray) -> tuple[int, int]:
     for limit, widest in ((site.low, -WIDEST), (site.high, WIDEST - 1)):
         if not np.isfinite(limit):
             found.append(widest)
-        elif limit != 0 and np.unique(k).size > 1:
+            continue
+        # Channels whose multipliers were rounded apart by a hair have the same limit all the same.
+        each = np.unique(np.rint(limit * k))
+        if each.size > 1:
             raise ModelError(f"layer {site.name} is limited to {limit} and has several scales; give it one scale")
-        else:
-            found.append(int(np.rint(limit * float(k[0]))))
+        found.append(int(each[0]))
     return found[0], found[1]
 
 
