@@ -4,6 +4,7 @@ from neurosim.convert.adapt import TuneOptions, refit, tune
 from neurosim.convert.convert import Conversion, Report, convert_quantised, convert_rounding, describe, pareto, sweep
 from neurosim.convert.counting import Counts, count
 from neurosim.convert.integers import IntegerOptions, to_network
+from neurosim.convert.lava import LavaNetwork, to_lava
 from neurosim.convert.order import temporal_order
 from neurosim.convert.plan import Plan, Site, Term, make_plan
 from neurosim.convert.quantise import Formats, QuantiseOptions, choose_formats
@@ -14,6 +15,7 @@ __all__ = [
     "Counts",
     "Formats",
     "IntegerOptions",
+    "LavaNetwork",
     "Plan",
     "QuantiseOptions",
     "Report",
@@ -32,6 +34,7 @@ __all__ = [
     "refit",
     "sweep",
     "temporal_order",
+    "to_lava",
     "to_network",
     "tune",
 ]

@@ -14,7 +14,7 @@ from neurosim.errors import InputError
 def temporal_order(
     images: NDArray[Any], held: int = 1000, progress: Callable[[int, int], None] | None = None
 ) -> NDArray[np.int64]:
-    """Return the order of "Temporal MNIST" (O'Connor and Welling, arXiv:1611.02024, section 4.2).
+    """Return the order of "Temporal MNIST" (O'Connor and Welling, arXiv:1611.02024).
 
     From image 0 on, always the nearest of the next `held` images, by the sum of absolute differences, the first in
     the buffer where several are; its place in the buffer is taken by the next image, and at the end by the last one.

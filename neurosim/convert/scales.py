@@ -1,6 +1,6 @@
 """The scale optimiser: how finely each layer rounds, by divergence of the answer against operations.
 
-After O'Connor and Welling, "Sigma Delta Quantized Networks" (arXiv:1611.02024), section 3.3: scales k = exp(kappa);
+After O'Connor and Welling, "Sigma Delta Quantized Networks" (arXiv:1611.02024): scales k = exp(kappa);
 rounding counts as adding a constant, so that the derivative of the divergence by kappa is
 -sum dE/dxq (xq - x); the operations of a site, n_out sum |k x|, have the derivative n_out sum |k x| by kappa.
 """
