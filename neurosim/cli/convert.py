@@ -6,19 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from neurosim.cli import common
 from neurosim.errors import InputError
 
 PATH = click.Path(path_type=Path)
-METHODS = ("rounding", "sigma-delta", "fixed-point")
+METHODS = ("rounding", "sigma-delta", "lava", "fixed-point")
 
 
 @click.command("convert")
 @click.argument("model", metavar="MODEL")
 @click.option("--to", "method", type=click.Choice(METHODS), required=True, help="What to convert to.")
 @click.option("--data", type=PATH, required=True, metavar="FILE", help="Calibration frames (.npy, .npz with inputs).")
-@click.option("--output", "-o", type=PATH, required=True, metavar="NET.nsnet", help="File of the network.")
+@click.option(
+    "--output", "-o", type=PATH, required=True, metavar="NET", help="File of the network: .nsnet, or .net for lava."
+)
 @click.option(
     "--test", type=PATH, metavar="FILE", help="Frames, and labels, to report on instead of the calibration's."
 )
@@ -27,6 +30,14 @@ METHODS = ("rounding", "sigma-delta", "fixed-point")
     "--frames", "frames_file", type=PATH, metavar="FILE.npy", help="Write the frames reported on, as integers."
 )
 @click.option("--scale", "scales", type=float, multiple=True, metavar="K", help="Scale of all layers, or one a layer.")
+@click.option(
+    "--threshold",
+    "thresholds",
+    type=float,
+    multiple=True,
+    metavar="T",
+    help="Lava: least change that is sent, of all layers, or one a layer, in the network's units.",
+)
 @click.option(
     "--lambda",
     "tradeoffs",
@@ -70,20 +81,21 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
 
     MODEL is a dense network with float weights (.npz with arrays w0, b0, w1, b1, ...: linear layers, ReLU between).
 
-    The network sends values each frame (rounding), changes (sigma-delta), or fixed-point values whose formats come
-    from channel statistics (fixed-point). Feed-forward networks of linear layers, convolutions, sums and averages of
+    The network sends values each frame (rounding), changes (sigma-delta), changes above a threshold in lava's fixed
+    point (lava, a NetX file), or fixed-point values whose formats come from channel statistics (fixed-point).
+    Feed-forward networks of linear layers, convolutions, sums and averages of
     pools, ReLU and clips.
     """
     common.check_output(output, "--output")
     for option in ("frames_file", "curve", "json_file"):
         common.check_output(given[option], f"--{option.removesuffix('_file')}")
-    if output.suffix.lower() != common.NETWORK_SUFFIX:
-        raise InputError(f"--output {output}: a converted network's name ends in {common.NETWORK_SUFFIX}; name it so")
+    suffix = ".net" if method == "lava" else common.NETWORK_SUFFIX
+    if output.suffix.lower() != suffix:
+        raise InputError(f"--output {output}: a network converted to {method} has a name in {suffix}; name it so")
     _refuse(method, given)
 
     import json
 
-    import numpy as np
     from rich.console import Console
 
     from neurosim.cli.progress import StageProgress
@@ -100,6 +112,9 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     scale = _input_scale(given["input_scale"], inputs, test)
     inputs = _in_units(inputs, scale)
     test = None if test is None else (_in_units(test[0], scale), test[1])
+    if method == "lava":
+        _to_lava(graph, inputs, test or (inputs, None), scale, output, given)
+        return
     with StageProgress() as progress:
         found = _convert(graph, method, inputs, test, scale, given, progress)
     chosen = _chosen(found, given["within"])
@@ -114,8 +129,7 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
                 with atomic_path(path) as part:
                     part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
         if given["frames_file"]:
-            with atomic_path(given["frames_file"]) as part, open(part, "wb") as file:
-                np.save(file, frames.astype(np.int16))
+            _write_frames(given["frames_file"], frames)
     console = Console(highlight=False)
     if len(found) > 1:
         print_curve(found, pareto(found), console)
@@ -126,19 +140,63 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     console.print(f"written to {output}", markup=False, soft_wrap=True)
 
 
+def _to_lava(graph: Any, inputs: Any, test: Any, scale: float, output: Path, given: dict[str, Any]) -> None:
+    import json
+
+    from rich.console import Console
+
+    from neurosim.convert import describe_lava, make_plan, to_lava
+    from neurosim.convert.convert import integer_frames
+    from neurosim.convert.scales import check_frames
+    from neurosim.files import atomic_path
+    from neurosim.formats import write_netx
+    from neurosim.report.conversion_table import print_lava
+
+    plan = make_plan(graph)
+    inputs = check_frames(plan, inputs)
+    thresholds = given["thresholds"][0] if len(given["thresholds"]) == 1 else given["thresholds"]
+    found = to_lava(plan, inputs, thresholds, scale)
+    report = describe_lava(found, plan, *test)
+    with common.outputs():
+        write_netx(found.network, output)
+        if given["json_file"]:
+            with atomic_path(given["json_file"]) as part:
+                part.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+        if given["frames_file"]:
+            _write_frames(given["frames_file"], integer_frames(test[0], scale))
+    console = Console(highlight=False)
+    print_lava(found, report, console)
+    console.print(f"written to {output}; read it with --rounding corrected", markup=False, soft_wrap=True)
+
+
+def _write_frames(path: Path, frames: Any) -> None:
+    import numpy as np
+
+    from neurosim.files import atomic_path
+
+    with atomic_path(path) as part, open(part, "wb") as file:
+        np.save(file, frames.astype(np.int16))
+
+
 def _refuse(method: str, given: dict[str, Any]) -> None:
     """Refuse options that the method, or the others given, leave without effect."""
-    fixed = method == "fixed-point"
+    fixed, lava = method == "fixed-point", method == "lava"
+    if lava and not given["thresholds"]:
+        raise click.UsageError("--to lava needs --threshold T, of all layers, or one a layer.")
+    bits_given = click.get_current_context().get_parameter_source("bits") is not ParameterSource.DEFAULT
+    fixed = fixed or lava
     wrong = {
+        "--threshold": given["thresholds"] and not lava,
+        "--bits": lava and bits_given,
         "--scale": given["scales"] and (fixed or given["tradeoffs"]),
         "--lambda": given["tradeoffs"] and fixed,
         "--weights": fixed and given["weights"] != "frozen",
         "--answer": fixed and given["answer"] != "classes",
         "--unordered": given["unordered"] and (fixed or given["scales"]),
-        "--rule": given["rule"] and not fixed,
+        "--rule": given["rule"] and (lava or not fixed),
         "--epochs": given["epochs"] and given["weights"] != "tuned",
         "--rate": given["rate"] and given["weights"] != "tuned",
-        "--per": given["per"] and given["scales"],
+        "--per": given["per"] and (lava or given["scales"]),
         "--within": given["within"] is not None and len(given["tradeoffs"]) < 2,
         "--curve": given["curve"] and not given["tradeoffs"],
     }

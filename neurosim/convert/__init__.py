@@ -4,7 +4,7 @@ from neurosim.convert.adapt import TuneOptions, refit, tune
 from neurosim.convert.convert import Conversion, Report, convert_quantised, convert_rounding, describe, pareto, sweep
 from neurosim.convert.counting import Counts, count
 from neurosim.convert.integers import IntegerOptions, to_network
-from neurosim.convert.lava import LavaNetwork, to_lava
+from neurosim.convert.lava import LavaNetwork, LavaReport, describe_lava, to_lava
 from neurosim.convert.order import temporal_order
 from neurosim.convert.plan import Plan, Site, Term, make_plan
 from neurosim.convert.quantise import Formats, QuantiseOptions, choose_formats
@@ -16,6 +16,7 @@ __all__ = [
     "Formats",
     "IntegerOptions",
     "LavaNetwork",
+    "LavaReport",
     "Plan",
     "QuantiseOptions",
     "Report",
@@ -28,6 +29,7 @@ __all__ = [
     "convert_rounding",
     "count",
     "describe",
+    "describe_lava",
     "make_plan",
     "optimise_scales",
     "pareto",

@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.convert.passes import batches, limited, sums
+from neurosim.convert.convert import check_labels, integer_frames
+from neurosim.convert.counting import signed_bits
+from neurosim.convert.passes import batches, dense_operations, limited, sums
 from neurosim.convert.plan import Plan, Site, Term
+from neurosim.convert.scales import check_frames, original_answers
 from neurosim.errors import InputError, ModelError
 from neurosim.formats.dense_graph import Conv2d as DenseConv2d
 from neurosim.formats.dense_graph import FloatArray, Linear, Pool2d
 from neurosim.formats.netx_layers import CONV_ACCUMULATOR_BITS
 from neurosim.formats.netx_units import HIGHEST_SDNN_MANTISSA, SDNN_MESSAGE_SHIFT, SDNN_SHIFT
 from neurosim.network import Connection, Conv2d, Delta, Dense, Layer, Network, Sigma, SigmaDelta, Transform, Unit
+from neurosim.network.reference import run_reference
 
 FRACTION = 6
 LARGEST_WEIGHT = 127
@@ -49,6 +53,86 @@ class LavaNetwork:
     frame_scale: float
     answer_scale: float
     answer_bias: FloatArray
+
+
+@dataclass(frozen=True)
+class LavaReport:
+    """What a network in lava's form does on frames in their order.
+
+    Attributes
+    ----------
+    frames
+        How many.
+    error_percent, original_error_percent
+        Share of frames whose largest answer is not the label; None without labels.
+    disagreement_percent
+        Share of frames whose largest answer differs from the original's.
+    output_error
+        Root of the mean squared difference of the answers from the original's, over the original's spread.
+    dense_operations
+        A frame, of the dense network: multiplications and additions.
+    messages, graded_synops
+        A frame: messages sent, and synapses that they meet.
+    message_bits
+        Per layer name: signed bits that messages need on these frames.
+    """
+
+    frames: int
+    error_percent: float | None
+    original_error_percent: float | None
+    disagreement_percent: float
+    output_error: float
+    dense_operations: float
+    messages: float
+    graded_synops: float
+    message_bits: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values by name."""
+        return dict(vars(self))
+
+
+def describe_lava(found: LavaNetwork, plan: Plan, inputs: Any, labels: Any) -> LavaReport:
+    """Run frames through a network in lava's form, timestep by timestep in plain numpy, and compare.
+
+    Parameters
+    ----------
+    inputs
+        Frames (frames, *shape), in the order in which they are fed.
+    labels
+        Integers (frames,), or None.
+    """
+    inputs = check_frames(plan, inputs)
+    network, n = found.network, len(inputs)
+    labels = None if labels is None else check_labels(labels, n, plan.sites[-1].size)
+    frames = integer_frames(inputs, found.frame_scale)
+    depth = max(network.layer_delays.values())
+    sent = run_reference(network, {network.layers[0].name: frames}, n + depth).messages
+    answers = sent[network.layers[-1].name][depth:] * found.answer_scale + found.answer_bias
+    wanted = original_answers(plan, inputs).reshape(n, -1).astype(np.float64)
+    best, was = answers.argmax(axis=1), wanted.argmax(axis=1)
+    structural, _ = network.fan_out
+    messages = synops = 0.0
+    bits = {}
+    for i, layer in enumerate(network.layers[:-1]):
+        late = network.layer_delays[layer.name]
+        values = sent[layer.name][late : late + n]
+        some = np.count_nonzero(values, axis=0)
+        messages += float(some.sum())
+        synops += float(some @ structural[network.offsets[i] : network.offsets[i + 1]])
+        bits[layer.name] = signed_bits(values)
+    error = float(np.sqrt(((answers - wanted) ** 2).mean()) / max(float(wanted.std()), 1e-30))
+    return LavaReport(
+        frames=n,
+        error_percent=None if labels is None else float((best != labels).mean() * 100),
+        original_error_percent=None if labels is None else float((was != labels).mean() * 100),
+        disagreement_percent=float((best != was).mean() * 100),
+        output_error=error,
+        dense_operations=dense_operations(plan),
+        messages=messages / n,
+        graded_synops=synops / n,
+        message_bits=bits,
+    )
 
 
 def to_lava(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from neurosim.convert import Conversion
+from neurosim.convert import Conversion, LavaNetwork, LavaReport, Report
 from neurosim.report.layout import Column, print_columns
 
 
@@ -15,16 +15,7 @@ def print_conversion(conversion: Conversion, console: Console) -> None:
     report = conversion.report
     network = conversion.network
     console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
-    if report.error_percent is not None:
-        console.print(
-            f"error {report.error_percent:.2f} % on {report.frames:,} frames, "
-            f"original {report.original_error_percent:.2f} %"
-        )
-    console.print(
-        f"answers differ from the original's on {report.disagreement_percent:.2f} % of {report.frames:,} frames; "
-        f"output error {report.output_error:.4f} of the answers' spread"
-    )
-    console.print()
+    _print_errors(report, console)
     rows = [
         ("dense network, multiplications and additions", report.dense_operations),
         ("dense network, zeros skipped", report.sparse_operations),
@@ -47,6 +38,42 @@ def print_conversion(conversion: Conversion, console: Console) -> None:
         Column("sums", [report.sum_bits.get(name) for name in names]),
     ]
     print_columns("Signed bits that these frames need", bits, console)
+
+
+def _print_errors(report: Report | LavaReport, console: Console) -> None:
+    if report.error_percent is not None:
+        console.print(
+            f"error {report.error_percent:.2f} % on {report.frames:,} frames, "
+            f"original {report.original_error_percent:.2f} %"
+        )
+    console.print(
+        f"answers differ from the original's on {report.disagreement_percent:.2f} % of {report.frames:,} frames; "
+        f"output error {report.output_error:.4f} of the answers' spread"
+    )
+
+
+def print_lava(found: LavaNetwork, report: LavaReport, console: Console) -> None:
+    """Print the report of a network in lava's form, and how its numbers are read."""
+    network = found.network
+    console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
+    _print_errors(report, console)
+    rows = [
+        ("dense network, multiplications and additions", report.dense_operations),
+        ("synapses met by messages", report.graded_synops),
+        ("messages", report.messages),
+    ]
+    columns = [
+        Column("a frame", [name for name, _ in rows], left=True),
+        Column("operations", [f"{value:,.1f}" for _, value in rows]),
+    ]
+    print_columns("Operations", columns, console)
+    console.print()
+    bias = ", ".join(f"{value:.6g}" for value in found.answer_bias[:16])
+    more = ", ..." if found.answer_bias.size > 16 else ""
+    console.print(f"1 in an integer frame stands for {found.frame_scale:.6g}")
+    console.print(
+        f"1 in an answer stands for {found.answer_scale:.6g}; add to the answers {bias}{more}", soft_wrap=True
+    )
 
 
 def print_curve(conversions: Sequence[Conversion], best: Sequence[Conversion], console: Console) -> None:

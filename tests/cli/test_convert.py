@@ -78,9 +78,41 @@ def test_the_same_seed_gives_the_same_bytes(dense: Path) -> None:
     assert (dense / "a.nsnet").read_bytes() == (dense / "b.nsnet").read_bytes()
 
 
+def test_lava_form_is_a_netx_file(dense: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [
+        *CONVERT[:-1],
+        "net.net",
+        "--to",
+        "lava",
+        "--json",
+        "report.json",
+        "--frames",
+        "ints.npy",
+        "--test",
+        "test.npz",
+    ]
+    assert main([*command, "--threshold", "0.01"]) == 0
+    assert "1 in an answer stands for" in capsys.readouterr().out
+    report = json.loads((dense / "report.json").read_text())
+    assert report["error_percent"] <= 10
+    network = neurosim.load("net.net", rounding="corrected")
+    result = neurosim.simulate(neurosim.compile(network, "loihi2"), np.load("ints.npy"), steps=32)
+    # Biases are sent before the first frame comes to their layer; the report counts from then on.
+    biases = np.count_nonzero(network.layers[1].unit.bias > 0)
+    messages = result.counts.layer_counts[:, 0, 0].sum()
+    assert messages <= report["messages"] * 30 <= result.counts.layer_counts[:, :2, 0].sum() + biases
+    # Coarser thresholds send less.
+    assert main([*command, "--threshold", "0.2"]) == 0
+    assert json.loads((dense / "report.json").read_text())["messages"] < report["messages"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--to", "lava", "--threshold", "1"], "a network converted to lava has a name in .net"),
+        (["--to", "lava", "-o", "net.net"], "--to lava needs --threshold"),
+        (["--to", "lava", "--threshold", "1", "--bits", "4", "-o", "net.net"], "--bits: of no effect"),
+        (["--to", "rounding", "--threshold", "1"], "--threshold: of no effect"),
         (["--to", "fixed-point", "--weights", "tuned"], "--weights: of no effect with --to fixed-point"),
         (["--to", "sigma-delta", "--rule", "max"], "--rule: of no effect"),
         (["--to", "sigma-delta", "--scale", "4", "--lambda", "1"], "--scale: of no effect"),
@@ -88,7 +120,7 @@ def test_the_same_seed_gives_the_same_bytes(dense: Path) -> None:
         (["--to", "sigma-delta", "--lambda", "1", "--lambda", "2", "--within", "-1"], "no lambda's answers differ"),
         (["--to", "rounding", "--scale", "4", "--test", "none.npz"], "none.npz: no such file"),
         (["--to", "rounding", "--scale", "1", "--scale", "2", "--scale", "3"], "3 scales are given"),
-        (["--to", "rounding", "--scale", "4", "-o", "net.net"], "a converted network's name ends in .nsnet"),
+        (["--to", "rounding", "--scale", "4", "-o", "net.net"], "a network converted to rounding has a name in .nsnet"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
