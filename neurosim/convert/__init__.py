@@ -3,6 +3,7 @@
 from neurosim.convert.adapt import TuneOptions, refit, tune
 from neurosim.convert.convert import Conversion, Report, convert_quantised, convert_rounding, describe, pareto, sweep
 from neurosim.convert.counting import Counts, count
+from neurosim.convert.delta_gru import DeltaGruRun, run_delta_gru
 from neurosim.convert.integers import IntegerOptions, to_network
 from neurosim.convert.lava import LavaNetwork, LavaReport, describe_lava, to_lava
 from neurosim.convert.order import temporal_order
@@ -13,6 +14,7 @@ from neurosim.convert.scales import ScaleOptions, optimise_scales
 __all__ = [
     "Conversion",
     "Counts",
+    "DeltaGruRun",
     "Formats",
     "IntegerOptions",
     "LavaNetwork",
@@ -34,6 +36,7 @@ __all__ = [
     "optimise_scales",
     "pareto",
     "refit",
+    "run_delta_gru",
     "sweep",
     "temporal_order",
     "to_lava",
