@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels import Chip, load_chip
-from neurosim.compiler import Program, compile_network, read_program
+from neurosim.compiler import Program, compile_network, read_network_file, read_program
 from neurosim.costs import Result
 from neurosim.engine import Checkpoint, TraceWindow, run_program
 from neurosim.errors import InputError
@@ -17,6 +17,7 @@ from neurosim.formats import Frames, read_frames, read_network
 from neurosim.network import Layer, Network
 
 PROGRAM_SUFFIX = ".h5"
+NETWORK_SUFFIX = ".nsnet"
 
 
 def load(path: str | Path, **options: Any) -> Network | Program:
@@ -25,7 +26,7 @@ def load(path: str | Path, **options: Any) -> Network | Program:
     Parameters
     ----------
     path
-        A network file, such as NetX ``.net``, or a compiled program, ``.h5``.
+        A network file, such as NetX ``.net``, or ``.nsnet`` from `neurosim convert`; or a compiled program, ``.h5``.
     **options
         Passed to the reader of the network file; see `neurosim.formats.read_netx`.
 
@@ -40,6 +41,10 @@ def load(path: str | Path, **options: Any) -> Network | Program:
                 f"{path}: a compiled program takes no options ({', '.join(sorted(options))}); compile again"
             )
         return read_program(path)
+    if Path(path).suffix == NETWORK_SUFFIX:
+        if options:
+            raise InputError(f"{path}: a {NETWORK_SUFFIX} file holds all; it takes no options ({', '.join(options)})")
+        return read_network_file(path)
     return read_network(path, **options)
 
 

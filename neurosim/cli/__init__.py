@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "Simulate a network on a chip: energy, latency and memory traffic.",
     "compare": "Compare chips, or values of their constants, on one network and input.",
     "compile": "Place a network on a chip and write the compiled program.",
+    "convert": "Convert a trained dense network to one that the simulator runs.",
     "chips": "List the chips, show one with the source of every constant, or check a chip file.",
     "baseline": "Cost a network on a CPU, a GPU or a dense accelerator, by formulas.",
     "info": "Describe a network: its layers, units, connections and weights.",

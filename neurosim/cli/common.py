@@ -16,9 +16,11 @@ from neurosim.files import together
 
 if TYPE_CHECKING:
     from neurosim.compiler import Program
+    from neurosim.network import Network
     from neurosim_traces import Workload
 
 PROGRAM_SUFFIX = ".h5"
+NETWORK_SUFFIX = ".nsnet"
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def find_model(name: str) -> Model:
     if path.is_dir():
         raise InputError(f"{name}: is a folder; give the model's file in it")
     raise InputError(
-        f"{name}: no such file{suggest(name, shipped)}; give a network (.net, .nir), a compiled program "
-        f"({PROGRAM_SUFFIX}), or a shipped workload: {', '.join(shipped)}"
+        f"{name}: no such file{suggest(name, shipped)}; give a network (.net, .nir, {NETWORK_SUFFIX}), a compiled "
+        f"program ({PROGRAM_SUFFIX}), or a shipped workload: {', '.join(shipped)}"
     )
 
 
@@ -274,13 +276,27 @@ def compile_model(
     """Read a network, compile it, and return the program with the notes on the model."""
     from hwmodels import load_chip
     from neurosim.compiler import compile_network
-    from neurosim.formats import read_network_with_notes
 
     # The chip first: its errors cost nothing to find.
     target = load_chip(chip, settings)
     with named(model):
-        reading = read_network_with_notes(model.path, **reader)
-        return compile_network(reading.network, target, seed), (*model.notes, *reading.notes)
+        network, notes = read_model(model, reader)
+        return compile_network(network, target, seed), (*model.notes, *notes)
+
+
+def read_model(model: Model, reader: Mapping[str, Any]) -> tuple[Network, tuple[str, ...]]:
+    """Return the network of a model that is not compiled, and its reader's notes."""
+    if model.path.suffix.lower() == NETWORK_SUFFIX:
+        from neurosim.compiler import read_network_file
+
+        if reader:
+            given = ", ".join(f"--{name.replace('_', '-')}" for name in reader)
+            raise click.UsageError(f"{given}: a {NETWORK_SUFFIX} file holds all that it needs; leave them out.")
+        return read_network_file(model.path), ()
+    from neurosim.formats import read_network_with_notes
+
+    reading = read_network_with_notes(model.path, **reader)
+    return reading.network, reading.notes
 
 
 def check_output(path: Path | None, option: str) -> None:

@@ -15,7 +15,7 @@ from neurosim.cli import common
 def command(model: str, **reader: Any) -> None:
     """Describe a network: its layers, units, connections and weights.
 
-    MODEL is a network (.net), a compiled program (.h5), or the name of a shipped workload (steering). A file
+    MODEL is a network (.net, .nsnet), a compiled program (.h5), or the name of a shipped workload (steering). A file
     of that name comes before the workload.
     """
     found = common.find_model(model)
@@ -35,8 +35,6 @@ def command(model: str, **reader: Any) -> None:
         made_for = f"compiled for {program.chip.name}; neurosim compile shows how full the cores are"
         print_network(program.network, (*found.notes, made_for), console)
     else:
-        from neurosim.formats import read_network_with_notes
-
         with common.named(found):
-            reading = read_network_with_notes(found.path, **options)
-        print_network(reading.network, (*found.notes, *reading.notes), console)
+            network, notes = common.read_model(found, options)
+        print_network(network, (*found.notes, *notes), console)

@@ -61,3 +61,33 @@ class RunProgress:
             self._bar.start()
             self._shown = True
         self._bar.update(self._task, completed=done, total=total)
+
+
+class StageProgress:
+    """A bar on standard error, on a terminal alone, for work that goes through stages.
+
+    Used as a context, and called with the stage's name, how much of it is done, and how much there is.
+    """
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, transient=True)
+        self._on = console.is_terminal
+        self._task = self._bar.add_task("", total=None)
+        self._stage = ""
+
+    def __enter__(self) -> StageProgress:
+        if self._on:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._on:
+            self._bar.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self._stage or done == 1:
+            self._stage = stage
+            self._bar.reset(self._task, description=stage, total=total)
+        self._bar.update(self._task, completed=done)

@@ -22,6 +22,7 @@ from neurosim.network import (
     Network,
     Pool2d,
     Relay,
+    Rounding,
     Sigma,
     SigmaDelta,
     Sparse,
@@ -47,6 +48,7 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Layer("sparse", (6,), CubaLif(2000, 1000, 5 << 6, np.array([2]), 4, 1)),
         Layer("dense", (5,), Sigma()),
         Layer("membranes", (6,), CurrentLif(voltage_keep=kept, current_keep=kept, threshold=kept // 80, start=1)),
+        Layer("rounding", (5,), Rounding(np.array([3]), np.array([2]), np.array([7]))),
     ]
     connections = [
         Connection(("in",), "conv", conv, None, 24),
@@ -58,6 +60,7 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Connection(("sparse",), "dense", dense),
         Connection(("relay",), "dense", dense, Delay("axon", rng.integers(0, 3, 6))),
         Connection(("pool",), "membranes", sparse),
+        Connection(("relay",), "rounding", dense),
     ]
     frames = {"in": rng.integers(-60, 60, (5, 72)), "relay": rng.integers(0, 2, (5, 6))}
     return Network(layers, connections, "exercise"), frames

@@ -23,11 +23,13 @@ from neurosim.network import (
     Membrane,
     Network,
     Relay,
+    Rounding,
     Sigma,
     SigmaDelta,
     Sparse,
 )
-from neurosim.network.units import spread
+from neurosim.network.rounding import ROUNDINGS
+from neurosim.network.unit_base import spread
 
 IntArray = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)
@@ -89,7 +91,7 @@ class _LayerState:
         self.bias = _NONE
         if isinstance(layer.unit, SigmaDelta):
             self.bias = spread(layer.unit.bias, layer.shape) << layer.unit.bias_shift
-        elif isinstance(layer.unit, CubaLif):
+        elif isinstance(layer.unit, CubaLif | Rounding):
             self.bias = spread(layer.unit.bias, layer.shape)
         self.update = self._update()
 
@@ -111,6 +113,8 @@ class _LayerState:
                 return kernels.update_cuba_lif(a, none if frame is None else frame, *states, *kept, *rest, *out)
 
             return update
+        if isinstance(unit, Rounding):
+            return self._update_rounding(unit)
         if isinstance(unit, Delta):
             held = (state["held"], unit.threshold, unit.frame_shift, unit.message_shift, first)
             return lambda timestep, frame, *out: kernels.update_delta(a, none if frame is None else frame, *held, *out)
@@ -120,6 +124,18 @@ class _LayerState:
             return lambda timestep, frame, *out: kernels.update_sigma(a, state["sigma"], first, *out)
         assert isinstance(unit, Relay)
         return lambda timestep, frame, *out: kernels.update_relay(a, none if frame is None else frame, first, *out)
+
+    def _update_rounding(self, unit: Rounding) -> _Update:
+        a, none, shape = self.activation, self.no_frame, self.layer.shape
+        states = (self.state["sum"], self.state["held"], spread(unit.multiplier, shape), spread(unit.shift, shape))
+        limits = (ROUNDINGS[unit.rounding], unit.threshold, unit.lowest, unit.highest)
+        rest = (*limits, unit.accumulates, unit.changes, self.first)
+
+        def update(timestep: int, frame: IntArray | None, *out: Any) -> Any:
+            bias = self.bias if timestep >= unit.bias_from else none
+            return kernels.update_rounding(a, none if frame is None else frame, bias, *states, *rest, *out)
+
+        return update
 
 
 def _membrane_update(layer: Layer, state: dict[str, IntArray], activation: IntArray, first: int) -> _Update:

@@ -192,6 +192,48 @@ def update_cuba_lif(
 
 
 @nb.njit(cache=True, nogil=True)
+def update_rounding(
+    activation,
+    frame,
+    bias,
+    total,
+    held,
+    multiplier,
+    shift,
+    rounding,
+    threshold,
+    lowest,
+    highest,
+    accumulates,
+    changes,
+    first,
+    neuron,
+    value,
+    active,
+):
+    """Step of `Rounding`, `rounding` by its number in `ROUNDINGS`; return the number of messages."""
+    message = np.empty_like(activation)
+    one = np.int64(1)
+    for i in range(activation.size):
+        total[i] += activation[i] if accumulates else 0
+        x = (total[i] if accumulates else activation[i]) + frame[i] + bias[i]
+        product = x * multiplier[i]
+        half = (one << shift[i]) >> one
+        s = (product + (half if rounding == 0 else 0)) >> shift[i]
+        if rounding == 1:
+            rest = product - (s << shift[i])
+            s += (half > 0) & ((rest > half) | ((rest == half) & (s & one == one)))
+        s = min(max(s, lowest), highest)
+        change = s - held[i]
+        sent = change if abs(change) >= threshold else 0
+        message[i] = sent
+        held[i] += sent if changes else 0
+        active[i] = (sent != 0) | (accumulates & (activation[i] != 0))
+        activation[i] = 0
+    return _list_messages(message, first, neuron, value)
+
+
+@nb.njit(cache=True, nogil=True)
 def deliver_dense(neuron, value, shift, weights, slot):
     """Add `weights[source] * value` to `slot` for every message; return the synops.
 

@@ -155,7 +155,8 @@ def _step_errors(step: _Step) -> Iterator[str]:
         yield from _cuba_errors(unit)
         yield from _bias_errors(unit, step.layer.shape, HIGHEST_CUBA_MANTISSA)
     elif not isinstance(unit, Sigma):
-        yield f"unit {unit.kind} can only be the first; use sigma_delta, sigma or cuba_lif"
+        place = "can only be the first" if isinstance(unit, Delta | Relay) else "has no place in the format"
+        yield f"unit {unit.kind} {place}; use sigma_delta, sigma or cuba_lif"
     for connection in (step.feed, step.recurrent):
         if connection is not None:
             for problem in _connection_errors(step, connection):

@@ -4,8 +4,10 @@ from neurosim.network.connections import Connection, Delay
 from neurosim.network.graph import Layer, Network
 from neurosim.network.membranes import CurrentLeaky, CurrentLif, Leaky, Lif, Membrane
 from neurosim.network.reference import ReferenceRun, run_reference
+from neurosim.network.rounding import Rounding
 from neurosim.network.transforms import ByTarget, Conv2d, Dense, FanOut, Pool2d, Sparse, Transform
-from neurosim.network.units import CubaLif, Delta, Relay, Sigma, SigmaDelta, Unit
+from neurosim.network.unit_base import Unit
+from neurosim.network.units import CubaLif, Delta, Relay, Sigma, SigmaDelta
 
 __all__ = [
     "ByTarget",
@@ -26,6 +28,7 @@ __all__ = [
     "Pool2d",
     "ReferenceRun",
     "Relay",
+    "Rounding",
     "Sigma",
     "SigmaDelta",
     "Sparse",

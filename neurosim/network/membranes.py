@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from neurosim.errors import ModelError
-from neurosim.network.units import UNITS, IntArray, State, Unit, _integers, spread
+from neurosim.network.unit_base import IntArray, State, Unit, as_integers, spread
 
 MAX_STATE_BITS = 40
 MAX_DECAY_BITS = 20
@@ -68,7 +68,7 @@ class Membrane(Unit):
     def __post_init__(self) -> None:
         for item in fields(self):
             if item.type == "IntArray":
-                object.__setattr__(self, item.name, _integers(getattr(self, item.name)))
+                object.__setattr__(self, item.name, as_integers(getattr(self, item.name)))
         for name, low, high in (
             ("decay_bits", 1, MAX_DECAY_BITS),
             ("state_bits", 2, MAX_STATE_BITS),
@@ -219,6 +219,3 @@ class CurrentLeaky(_Current, Leaky):
     """`Leaky` driven by a synaptic current."""
 
     kind = "current_leaky"
-
-
-UNITS.update({unit.kind: unit for unit in (Lif, CurrentLif, Leaky, CurrentLeaky)})

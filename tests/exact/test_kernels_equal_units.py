@@ -24,6 +24,7 @@ from neurosim.network import (
     Network,
     Pool2d,
     Relay,
+    Rounding,
     Sigma,
     SigmaDelta,
     Sparse,
@@ -64,7 +65,7 @@ def random_membrane(rng: Rng, shape: tuple[int, ...]) -> Unit:
 
 def random_unit(rng: Rng, shape: tuple[int, ...], inner: bool) -> Unit:
     bias = rng.integers(-60, 60, rng.choice([1, shape[0], int(np.prod(shape))]))
-    kind = rng.integers(0, 4 if inner else 6)
+    kind = int(rng.choice([0, 1, 2, 3, 6] if inner else [0, 1, 2, 3, 4, 5, 6]))
     if kind == 0:
         rounding = str(rng.choice(["default", "corrected"]))
         return SigmaDelta(int(rng.integers(0, 9)) << 12, bias, rounding, bool(rng.integers(0, 2)))
@@ -77,7 +78,18 @@ def random_unit(rng: Rng, shape: tuple[int, ...], inner: bool) -> Unit:
         return Sigma()
     if kind == 3:
         return random_membrane(rng, shape)
+    if kind == 6:
+        return random_rounding(rng, shape, bias)
     return Relay() if kind == 4 else Delta(int(rng.integers(0, 5)) << 12)
+
+
+def random_rounding(rng: Rng, shape: tuple[int, ...], bias: Any) -> Rounding:
+    sizes = [1, shape[0], int(np.prod(shape))]
+    multiplier, shift = rng.integers(0, 12, rng.choice(sizes)), rng.integers(0, 9, rng.choice(sizes))
+    rounding = str(rng.choice(["half_up", "half_even", "floor"]))
+    lowest, highest = int(rng.choice([-(1 << 31), -20, 0])), int(rng.choice([20, (1 << 31) - 1]))
+    start, threshold, flags = int(rng.integers(1, 4)), int(rng.integers(1, 4)), rng.integers(0, 2, 2)
+    return Rounding(multiplier, shift, bias, start, rounding, threshold, lowest, highest, *map(bool, flags))
 
 
 def random_transform(rng: Rng, in_shape: tuple[int, ...]) -> Transform:

@@ -31,6 +31,7 @@ from neurosim.network import (
     Layer,
     Network,
     Relay,
+    Rounding,
     Sigma,
     SigmaDelta,
     Sparse,
@@ -409,6 +410,7 @@ CUBA = CubaLif(1, 2, 64)
     [
         ({"input": Sigma()}, "layer input: unit sigma cannot be the first"),
         ({"conv1": Relay()}, "layer conv1: unit relay can only be the first"),
+        ({"conv1": Rounding(1, 0)}, "layer conv1: unit rounding has no place in the format"),
         ({"conv1": SigmaDelta(1)}, "threshold 1; the format holds multiples of 4096"),
         ({"conv1": SigmaDelta(1 << 31)}, "threshold 2147483648"),
         ({"conv1": SigmaDelta(-4096)}, "threshold -4096"),

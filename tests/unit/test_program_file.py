@@ -22,13 +22,18 @@ from neurosim.network import (
     Connection,
     Conv2d,
     CubaLif,
+    CurrentLeaky,
+    CurrentLif,
     Delay,
     Delta,
     Dense,
     Layer,
+    Leaky,
+    Lif,
     Network,
     Pool2d,
     Relay,
+    Rounding,
     Sigma,
     SigmaDelta,
     Sparse,
@@ -47,6 +52,7 @@ def everything() -> Network:
     shape = pool.out_shape
     dense = Dense(rng.integers(-100, 100, (9, pool.out_size + 84)))
     sparse = Sparse([0, 2, 2, 5, *[5] * 6], [0, 8, 1, 2, 8], [70, 0, -1, 2, 3], 9)
+    keep = np.array([4000])
     layers = [
         Layer("input ä", (2, 6, 7), Delta(5 << 12, 11, 5)),
         Layer("spikes", (9,), Relay(True)),
@@ -54,6 +60,23 @@ def everything() -> Network:
         Layer("pool", shape, CubaLif(1024, 4096, -70, np.array([5]), 16, 3, 5, 7)),
         Layer("dense", (9,), SigmaDelta(1, np.arange(9) << 40, "default", True)),
         Layer("output", (9,), Sigma()),
+        Layer("rounding", (9,), Rounding(np.arange(9), np.array([7]), -np.arange(9), 4, "half_even", 2, -9, 99, True)),
+        Layer(
+            "lif",
+            (9,),
+            Lif(voltage_keep=np.arange(9), reset_interval=5, reset_phase=2, threshold=np.arange(9) + 7, subtract=True),
+        ),
+        Layer(
+            "current lif",
+            (9,),
+            CurrentLif(voltage_keep=keep, current_keep=np.arange(9), threshold=np.arange(9), old_current=True),
+        ),
+        Layer("leaky", (9,), Leaky(voltage_keep=np.arange(9) * 9, message_shift=3)),
+        Layer(
+            "current leaky",
+            (9,),
+            CurrentLeaky(voltage_keep=keep, current_keep=np.array([5]), current_bias=-np.arange(9)),
+        ),
     ]
     connections = [
         Connection(("input ä",), "conv", conv, Delay("synapse", np.abs(conv.weights) % 5), 24),
@@ -62,6 +85,10 @@ def everything() -> Network:
         Connection(("dense",), "dense", sparse, None, 16),
         Connection(("spikes",), "output", sparse, Delay("axon", np.arange(9))),
         Connection(("dense",), "output", Dense(np.eye(9))),
+        *(
+            Connection(("dense",), name, Dense(np.eye(9)))
+            for name in ("rounding", "lif", "current lif", "leaky", "current leaky")
+        ),
     ]
     return Network(layers, connections, "everything")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurosim.errors import ModelError
-from neurosim.network import CubaLif, Delta, Relay, Sigma, SigmaDelta, Unit
+from neurosim.network import CubaLif, Delta, Relay, Rounding, Sigma, SigmaDelta, Unit
 from neurosim.network.units import MAX_VOLTAGE, spread, unit_from_dict, wrap_signed
 
 
@@ -173,3 +173,65 @@ def test_unit_described_and_rebuilt(unit: Unit) -> None:
 def test_wrong_units_are_refused(make: Any, words: str) -> None:
     with pytest.raises(ModelError, match=words):
         make()
+
+
+def test_rounding_sends_its_product_in_every_timestep() -> None:
+    # (x * 168 + 2**15) >> 16, as the integer reference network has it: 196 is the first that rounds up to 1.
+    unit = Rounding(168, 16, accumulates=False, changes=False)
+    assert drive(unit, [195, 196, -400, 0, 40000]) == [0, 1, 0, 0, 103]
+
+
+def test_sigma_delta_rounding_sends_the_change_of_what_rounding_would_send() -> None:
+    # Sums 195, 196, -204, 39796: rounded 0, 1, 0, 102.
+    assert drive(Rounding(168, 16), [195, 1, -400, 40000]) == [0, 1, -1, 102]
+
+
+@pytest.mark.parametrize(
+    ("rounding", "expected"),
+    [
+        ("half_up", [-1, -1, 0, 0, 1, 1, 2]),
+        ("half_even", [-2, -1, 0, 0, 0, 1, 2]),
+        ("floor", [-2, -1, -1, 0, 0, 1, 1]),
+    ],
+)
+def test_rounding_of_halves(rounding: str, expected: list[int]) -> None:
+    # Halves of -3, -2, -1, 0, 1, 2, 3: every other one lies between two integers.
+    unit = Rounding(1, 1, rounding=rounding, lowest=-9, accumulates=False, changes=False)
+    assert drive(unit, [-3, -2, -1, 0, 1, 2, 3]) == expected
+
+
+def test_rounding_saturates_and_waits_for_its_threshold() -> None:
+    assert drive(Rounding(1, 0, highest=127), [200, -90, 5]) == [127, -17, 5]
+    # Held 0, 0, 4, 4: changes of less than 3 are kept back, not lost.
+    assert drive(Rounding(1, 0, threshold=3), [2, 2, 1, 1]) == [0, 4, 0, 0]
+    assert drive(Rounding(1, 0, threshold=3), [2, 0, 1, 1]) == [0, 0, 3, 0]
+
+
+def test_rounding_adds_its_bias_from_the_timestep_told() -> None:
+    unit = Rounding(1, 0, np.array([5]), bias_from=3)
+    assert drive(unit, [0, 0, 1, 0]) == [0, 0, 6, 0]
+
+
+def test_rounding_takes_frames_as_they_are() -> None:
+    # (pixel * 4 + 128) >> 8.
+    unit = Rounding(4, 8, changes=False)
+    assert drive(unit, [0] * 5, [0, 31, 32, 255, 96]) == [0, 0, 1, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"rounding": "half_evne"}, 'did you mean "half_even"'),
+        ({"multiplier": -1}, "multipliers reach from -1 to -1"),
+        ({"multiplier": 1 << 31}, "choose a smaller shift"),
+        ({"shift": 63}, "shifts reach from 63 to 63 bits"),
+        ({"lowest": 3, "highest": 2}, "lowest 3 and highest 2"),
+        ({"highest": 1 << 31}, "they must rise and lie in"),
+        ({"threshold": 0}, "threshold is 0"),
+        ({"bias_from": 0}, "bias_from is 0"),
+    ],
+)
+def test_rounding_refuses_what_it_cannot_hold(parameters: dict[str, Any], words: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        Rounding(**{"multiplier": 1, "shift": 0, **parameters})
+    assert words in str(caught.value)

@@ -1,0 +1,266 @@
+"""The command that converts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from neurosim.cli import common
+from neurosim.errors import InputError
+
+PATH = click.Path(path_type=Path)
+METHODS = ("rounding", "sigma-delta", "lava", "fixed-point")
+
+
+@click.command("convert")
+@click.argument("model", metavar="MODEL")
+@click.option("--to", "method", type=click.Choice(METHODS), required=True, help="What to convert to.")
+@click.option("--data", type=PATH, required=True, metavar="FILE", help="Calibration frames (.npy, .npz with inputs).")
+@click.option(
+    "--output", "-o", type=PATH, required=True, metavar="NET", help="File of the network: .nsnet, or .net for lava."
+)
+@click.option(
+    "--test", type=PATH, metavar="FILE", help="Frames, and labels, to report on instead of the calibration's."
+)
+@click.option("--input-scale", type=float, metavar="S", help="What 1 in an integer frame stands for.")
+@click.option(
+    "--frames", "frames_file", type=PATH, metavar="FILE.npy", help="Write the frames reported on, as integers."
+)
+@click.option("--scale", "scales", type=float, multiple=True, metavar="K", help="Scale of all layers, or one a layer.")
+@click.option(
+    "--threshold",
+    "thresholds",
+    type=float,
+    multiple=True,
+    metavar="T",
+    help="Lava: least change that is sent, of all layers, or one a layer, in the network's units.",
+)
+@click.option(
+    "--lambda",
+    "tradeoffs",
+    type=float,
+    multiple=True,
+    metavar="L",
+    help="Divergence that an operation a frame is worth; several make a curve.  [default: 1e-7]",
+)
+@click.option("--within", type=float, metavar="P", help="Of a curve, write the cheapest that differs on P % or less.")
+@click.option("--curve", type=PATH, metavar="FILE", help="Write the reports of all lambdas as JSON.")
+@click.option(
+    "--per", type=click.Choice(["layer", "channel"]), help="How many scales.  [default: layer; fixed-point: channel]"
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["frozen", "refit", "tuned"]),
+    default="frozen",
+    show_default=True,
+    help="Whether weights are adapted: by least squares, or trained against the original's answers.",
+)
+@click.option(
+    "--answer",
+    type=click.Choice(["classes", "values"]),
+    default="classes",
+    show_default=True,
+    help="What the network's answer is: the largest of classes, or values.",
+)
+@click.option("--unordered", is_flag=True, help="Calibration frames do not follow each other in time.")
+@click.option(
+    "--bits", type=click.IntRange(2, 16), default=8, show_default=True, help="Of weights; fixed-point: of all."
+)
+@click.option("--rule", help="Fixed-point: auto, a density's name, or max.  [default: auto]")
+@click.option("--epochs", type=click.IntRange(min=1), help="Of training the weights.  [default: 3]")
+@click.option("--rate", type=float, help="Of training the weights.  [default: 0.01]")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="Of all that is random."
+)
+@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the report as JSON.")
+def command(model: str, method: str, data: Path, output: Path, **given: Any) -> None:
+    """Convert a trained dense network to one that the simulator runs.
+
+    MODEL is a dense network with float weights (.npz with arrays w0, b0, w1, b1, ...: linear layers, ReLU between).
+
+    The network sends values each frame (rounding), changes (sigma-delta), changes above a threshold in lava's fixed
+    point (lava, a NetX file), or fixed-point values whose formats come from channel statistics (fixed-point).
+    Feed-forward networks of linear layers, convolutions, sums and averages of
+    pools, ReLU and clips.
+    """
+    common.check_output(output, "--output")
+    for option in ("frames_file", "curve", "json_file"):
+        common.check_output(given[option], f"--{option.removesuffix('_file')}")
+    suffix = ".net" if method == "lava" else common.NETWORK_SUFFIX
+    if output.suffix.lower() != suffix:
+        raise InputError(f"--output {output}: a network converted to {method} has a name in {suffix}; name it so")
+    _refuse(method, given)
+
+    import json
+
+    from rich.console import Console
+
+    from neurosim.cli.progress import StageProgress
+    from neurosim.compiler import write_network_file
+    from neurosim.convert import pareto
+    from neurosim.convert.convert import integer_frames
+    from neurosim.files import atomic_path
+    from neurosim.formats.dense_files import read_dense, read_samples
+    from neurosim.report.conversion_table import print_conversion, print_curve
+
+    graph = read_dense(model)
+    inputs, _ = read_samples(data)
+    test = read_samples(given["test"]) if given["test"] else None
+    scale = _input_scale(given["input_scale"], inputs, test)
+    inputs = _in_units(inputs, scale)
+    test = None if test is None else (_in_units(test[0], scale), test[1])
+    if method == "lava":
+        _to_lava(graph, inputs, test or (inputs, None), scale, output, given)
+        return
+    with StageProgress() as progress:
+        found = _convert(graph, method, inputs, test, scale, given, progress)
+    chosen = _chosen(found, given["within"])
+    frames = integer_frames(inputs if test is None else test[0], scale)
+    with common.outputs():
+        write_network_file(chosen.network, output)
+        for path, value in (
+            (given["json_file"], chosen.report.to_dict()),
+            (given["curve"], [{"lambda": c.tradeoff, **c.report.to_dict()} for c in found]),
+        ):
+            if path:
+                with atomic_path(path) as part:
+                    part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        if given["frames_file"]:
+            _write_frames(given["frames_file"], frames)
+    console = Console(highlight=False)
+    if len(found) > 1:
+        print_curve(found, pareto(found), console)
+        console.print()
+    print_conversion(chosen, console)
+    console.print()
+    console.print(f"1 in an integer frame stands for {scale:.6g}")
+    console.print(f"written to {output}", markup=False, soft_wrap=True)
+
+
+def _to_lava(graph: Any, inputs: Any, test: Any, scale: float, output: Path, given: dict[str, Any]) -> None:
+    import json
+
+    from rich.console import Console
+
+    from neurosim.convert import describe_lava, make_plan, to_lava
+    from neurosim.convert.convert import integer_frames
+    from neurosim.convert.scales import check_frames
+    from neurosim.files import atomic_path
+    from neurosim.formats import write_netx
+    from neurosim.report.conversion_table import print_lava
+
+    plan = make_plan(graph)
+    inputs = check_frames(plan, inputs)
+    thresholds = given["thresholds"][0] if len(given["thresholds"]) == 1 else given["thresholds"]
+    found = to_lava(plan, inputs, thresholds, scale)
+    report = describe_lava(found, plan, *test)
+    with common.outputs():
+        write_netx(found.network, output)
+        if given["json_file"]:
+            with atomic_path(given["json_file"]) as part:
+                part.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+        if given["frames_file"]:
+            _write_frames(given["frames_file"], integer_frames(test[0], scale))
+    console = Console(highlight=False)
+    print_lava(found, report, console)
+    console.print(f"written to {output}; read it with --rounding corrected", markup=False, soft_wrap=True)
+
+
+def _write_frames(path: Path, frames: Any) -> None:
+    import numpy as np
+
+    from neurosim.files import atomic_path
+
+    with atomic_path(path) as part, open(part, "wb") as file:
+        np.save(file, frames.astype(np.int16))
+
+
+def _refuse(method: str, given: dict[str, Any]) -> None:
+    """Refuse options that the method, or the others given, leave without effect."""
+    fixed, lava = method == "fixed-point", method == "lava"
+    if lava and not given["thresholds"]:
+        raise click.UsageError("--to lava needs --threshold T, of all layers, or one a layer.")
+    bits_given = click.get_current_context().get_parameter_source("bits") is not ParameterSource.DEFAULT
+    fixed = fixed or lava
+    wrong = {
+        "--threshold": given["thresholds"] and not lava,
+        "--bits": lava and bits_given,
+        "--scale": given["scales"] and (fixed or given["tradeoffs"]),
+        "--lambda": given["tradeoffs"] and fixed,
+        "--weights": fixed and given["weights"] != "frozen",
+        "--answer": fixed and given["answer"] != "classes",
+        "--unordered": given["unordered"] and (fixed or given["scales"]),
+        "--rule": given["rule"] and (lava or not fixed),
+        "--epochs": given["epochs"] and given["weights"] != "tuned",
+        "--rate": given["rate"] and given["weights"] != "tuned",
+        "--per": given["per"] and (lava or given["scales"]),
+        "--within": given["within"] is not None and len(given["tradeoffs"]) < 2,
+        "--curve": given["curve"] and not given["tradeoffs"],
+    }
+    named = [option for option, is_wrong in wrong.items() if is_wrong]
+    if named:
+        raise click.UsageError(f"{', '.join(named)}: of no effect with --to {method} and the other options; leave out.")
+    if len(given["tradeoffs"]) > 1 and given["within"] is None:
+        raise click.UsageError("several --lambda need --within P, which says which network is written.")
+
+
+def _input_scale(given: float | None, inputs: Any, test: Any) -> float:
+    floats = [x.dtype.kind == "f" for x in (inputs, *(() if test is None else (test[0],)))]
+    if given is None and any(floats):
+        raise click.UsageError("samples are floats: give --input-scale S; frames are then x / S, rounded to integers.")
+    if len(set(floats)) > 1:
+        raise InputError("--data and --test: one holds integers, the other floats; give both alike")
+    scale = 1.0 if given is None else given
+    if not 0 < scale < float("inf"):
+        raise InputError(f"--input-scale is {scale}; it must be above 0")
+    return scale
+
+
+def _in_units(inputs: Any, scale: float) -> Any:
+    """Return samples in the network's units: integers times the input scale, floats as they are."""
+    return inputs if inputs.dtype.kind == "f" else inputs * scale
+
+
+def _convert(
+    graph: Any, method: str, inputs: Any, test: Any, scale: float, given: dict[str, Any], progress: Any
+) -> Any:
+    from neurosim.convert import (
+        IntegerOptions,
+        QuantiseOptions,
+        ScaleOptions,
+        TuneOptions,
+        convert_quantised,
+        convert_rounding,
+        sweep,
+    )
+
+    if method == "fixed-point":
+        quantise = QuantiseOptions(given["bits"], given["per"] or "channel", given["rule"] or "auto")
+        return [convert_quantised(graph, inputs, options=quantise, input_scale=scale, test=test)]
+    options = ScaleOptions(
+        per=given["per"] or "layer", answer=given["answer"], sequence=not given["unordered"], seed=given["seed"]
+    )
+    tuning = TuneOptions(epochs=given["epochs"] or 3, rate=given["rate"] or 0.01)
+    integers = IntegerOptions(changes=method == "sigma-delta", weight_bits=given["bits"], input_scale=scale)
+    settings: dict[str, Any] = {"integers": integers, "weights": given["weights"], "tuning": tuning, "test": test}
+    settings |= {"options": options, "progress": progress}
+    if given["scales"]:
+        scales = given["scales"][0] if len(given["scales"]) == 1 else given["scales"]
+        return [convert_rounding(graph, inputs, scales=scales, **settings)]
+    return sweep(graph, inputs, given["tradeoffs"] or (options.tradeoff,), **settings)
+
+
+def _chosen(found: Any, within: float | None) -> Any:
+    if within is None:
+        return found[0]
+    fit = [one for one in found if one.report.disagreement_percent <= within]
+    if not fit:
+        least = min(one.report.disagreement_percent for one in found)
+        raise InputError(
+            f"--within {within:g}: no lambda's answers differ on so few frames, at best on {least:.2f} %; "
+            "give smaller ones, or --weights tuned"
+        )
+    return fit[0]

@@ -1,0 +1,271 @@
+"""The scale optimiser: how finely each layer rounds, by divergence of the answer against operations.
+
+After O'Connor and Welling, "Sigma Delta Quantized Networks" (arXiv:1611.02024): scales k = exp(kappa);
+rounding counts as adding a constant, so that the derivative of the divergence by kappa is
+-sum dE/dxq (xq - x); the operations of a site, n_out sum |k x|, have the derivative n_out sum |k x| by kappa.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurosim.convert.passes import Scales, backward, batches, limited, run, softmax, spread, sums
+from neurosim.convert.plan import Plan
+from neurosim.errors import InputError
+from neurosim.formats.dense_graph import FloatArray
+
+Progress = Callable[[int, int], None]
+FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.999
+"""Of Adam (Kingma and Ba, arXiv:1412.6980)."""
+LOWEST_KAPPA, HIGHEST_KAPPA = -6.0, 12.0
+TRIAL_FACTORS = np.exp(np.linspace(-0.3, 0.3, 25))
+TRIAL_FRAMES = 2000
+
+
+@dataclass(frozen=True)
+class ScaleOptions:
+    """How scales are found.
+
+    Attributes
+    ----------
+    tradeoff
+        lambda: divergence that one operation a frame is worth, in nats (``classes``) or shares of the answer's variance
+        (``values``). The published lambda stands in a sum over a batch of 10, so it is this over 10.
+    per
+        ``layer``: one scale a layer, as published; ``channel``: one for each channel, of a vector each value.
+    answer
+        ``classes``: divergence KL(q || p) of the softmax of the answer; ``values``: mean square over variance.
+    sequence
+        Whether the frames follow each other in time: operations are then those of changes (sigma-delta), |k dx|.
+    epochs, batch, rate
+        Of Adam; the rate falls linearly to 0 over the second half.
+    seed
+        Of the order of frames.
+    """
+
+    tradeoff: float = 1e-7
+    per: str = "layer"
+    answer: str = "classes"
+    sequence: bool = True
+    epochs: int = 2
+    batch: int = 100
+    rate: float = 0.02
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (("per", ("layer", "channel")), ("answer", ("classes", "values"))):
+            if getattr(self, name) not in known:
+                raise InputError(f'{name} is "{getattr(self, name)}"; use {" or ".join(known)}')
+        if not (np.isfinite(self.tradeoff) and self.tradeoff >= 0):
+            raise InputError(f"lambda is {self.tradeoff}; it must be 0 or more")
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+
+
+class Divergence:
+    """How far an answer is from the original's, and its derivative.
+
+    Parameters
+    ----------
+    original
+        Answers of the float network, (frames, n).
+    answer
+        As `ScaleOptions.answer`.
+    """
+
+    def __init__(self, original: FloatArray, answer: str) -> None:
+        self.answer = answer
+        self.original = original.reshape(len(original), -1)
+        self.log_p = np.log(softmax(self.original) + 1e-30) if answer == "classes" else np.zeros(0)
+        self.variance = max(float(self.original.var()), 1e-30)
+
+    def __call__(self, found: NDArray[Any], which: Any) -> tuple[float, NDArray[Any]]:
+        """Return the mean over frames `which`, and the derivative by their answers, in the shape of `found`."""
+        u = found.reshape(len(found), -1)
+        if self.answer == "values":
+            error = u - self.original[which]
+            by_answer = 2 * error / (error.size * self.variance)
+            return float((error**2).mean() / self.variance), by_answer.reshape(found.shape)
+        q = softmax(u)
+        ratio = np.log(q + 1e-30) - self.log_p[which]
+        each = (q * ratio).sum(axis=1, keepdims=True)
+        return float(each.mean()), (q * (ratio - each) / len(u)).reshape(found.shape)
+
+
+def check_frames(plan: Plan, inputs: Any) -> NDArray[np.float32]:
+    """Return calibration inputs as float32 (frames, *shape).
+
+    Raises
+    ------
+    InputError
+        Their shape does not fit, there are none, or some are not finite.
+    """
+    array = np.asarray(inputs)
+    shape = plan.sites[0].shape
+    if array.ndim < 2 or (array.shape[1:] != shape and array.reshape(len(array), -1).shape[1] != plan.sites[0].size):
+        raise InputError(
+            f"inputs have shape {list(array.shape)}; {plan.name} takes (frames, {', '.join(map(str, shape))})"
+        )
+    if not len(array):
+        raise InputError("no frames are given; a few tens are the least, some thousands are better")
+    array = array.reshape(len(array), *shape).astype(np.float32)
+    if not np.isfinite(array).all():
+        place = [int(v) for v in np.argwhere(~np.isfinite(array))[0]]
+        raise InputError(f"inputs{place} is {array[tuple(place)]}; inputs must be finite")
+    return array
+
+
+def original_answers(plan: Plan, inputs: NDArray[Any]) -> FloatArray:
+    """Return the answers of the float network."""
+    return np.concatenate([run(plan, inputs[part])[-1] for part in batches(len(inputs), 500)])
+
+
+def activity(plan: Plan, inputs: NDArray[Any], fan_out: list[NDArray[np.int64]], sequence: bool) -> list[FloatArray]:
+    """Return, per rounded site and value, the operations a frame that a scale of 1 would cost, before rounding."""
+    total = [np.zeros(plan.sites[i].shape) for i in plan.rounded]
+    before: list[NDArray[Any]] | None = None
+    for part in batches(len(inputs), 500):
+        values = run(plan, inputs[part])
+        for i in plan.rounded:
+            x = values[i]
+            if sequence:
+                x = np.diff(x, axis=0, prepend=np.zeros_like(x[:1]) if before is None else before[i])
+            total[i] += np.abs(x).sum(axis=0, dtype=np.float64)
+        before = [v[-1:] for v in values]
+    return [t * fan_out[i].reshape(t.shape) / len(inputs) for i, t in enumerate(total)]
+
+
+def first_scales(plan: Plan, per: str, value: float = 1.0) -> list[FloatArray]:
+    """Return scales of one value; sites with limits other than 0 have one a layer always."""
+    found = []
+    for i in plan.rounded:
+        site = plan.sites[i]
+        bounded = any(np.isfinite(limit) and limit != 0 for limit in (site.low, site.high))
+        found.append(np.full(site.shape[0] if per == "channel" and not bounded else 1, value))
+    return found
+
+
+def optimise_scales(
+    plan: Plan,
+    inputs: NDArray[np.float32],
+    fan_out: list[NDArray[np.int64]],
+    options: ScaleOptions,
+    progress: Progress | None = None,
+) -> list[FloatArray]:
+    """Return the scales that the optimiser finds, weights frozen.
+
+    Parameters
+    ----------
+    plan
+        The network.
+    inputs
+        float32 (frames, *shape), of `check_frames`.
+    fan_out
+        Per site, synapses that a message of each value meets.
+    options
+        See `ScaleOptions`.
+    progress
+        Called with batches done and their number.
+    """
+    divergence = Divergence(original_answers(plan, inputs), options.answer)
+    cost = activity(plan, inputs, fan_out, options.sequence)
+    rng = np.random.default_rng(options.seed)
+    kappa = [np.log(k) for k in first_scales(plan, options.per)]
+    first, second = ([np.zeros_like(v) for v in kappa] for _ in range(2))
+    size = min(options.batch, len(inputs))
+    steps = options.epochs * (len(inputs) // size)
+    done = 0
+    for _ in range(options.epochs):
+        order = rng.permutation(len(inputs))
+        for part in [order[at : at + size] for at in range(0, len(inputs) - size + 1, size)]:
+            done += 1
+            slope = _slopes(plan, inputs[part], kappa, divergence, part)
+            rate = options.rate * min(1.0, 2 * (1 - (done - 1) / steps))
+            for i, by_divergence in enumerate(slope):
+                site = plan.sites[i]
+                k = spread(np.exp(kappa[i]), site.shape)
+                by_cost = _gather(options.tradeoff * k * cost[i], kappa[i].size)
+                g = by_divergence + by_cost
+                first[i] = FIRST_MOMENT * first[i] + (1 - FIRST_MOMENT) * g
+                second[i] = SECOND_MOMENT * second[i] + (1 - SECOND_MOMENT) * g * g
+                size_of = np.sqrt(second[i] / (1 - SECOND_MOMENT**done)) + 1e-12
+                kappa[i] -= rate * first[i] / (1 - FIRST_MOMENT**done) / size_of
+                np.clip(kappa[i], LOWEST_KAPPA, HIGHEST_KAPPA, out=kappa[i])
+            if progress:
+                progress(done, steps)
+    scales = [np.exp(v) for v in kappa]
+    return _tried(plan, inputs, scales, divergence, cost, options)
+
+
+def _gather(values: NDArray[Any], size: int) -> FloatArray:
+    """Add values of a sample's shape up to one, one a channel, or one a value."""
+    if size == 1:
+        return np.asarray(values.sum(dtype=np.float64)).reshape(1)
+    return np.asarray(values.reshape(size, -1).sum(axis=1, dtype=np.float64))
+
+
+def rounded_pass(
+    plan: Plan, inputs: NDArray[Any], scales: Scales
+) -> tuple[list[NDArray[Any]], list[NDArray[Any] | None], list[NDArray[Any]]]:
+    """Return per site its rounded value, its sum before limits, and its value before rounding."""
+    values: list[NDArray[Any]] = []
+    totals: list[NDArray[Any] | None] = []
+    exact: list[NDArray[Any]] = []
+    for i, site in enumerate(plan.sites):
+        total = sums(site, values) if site.terms else None
+        x = inputs if total is None else limited(site, total)
+        totals.append(total)
+        exact.append(x)
+        if i < len(scales):
+            k = spread(np.asarray(scales[i]), site.shape).astype(x.dtype)
+            x = np.rint(k * x) / k
+        values.append(x)
+    return values, totals, exact
+
+
+def _slopes(
+    plan: Plan, inputs: NDArray[Any], kappa: list[FloatArray], divergence: Divergence, which: Any
+) -> list[FloatArray]:
+    values, totals, exact = rounded_pass(plan, inputs, [np.exp(v) for v in kappa])
+    _, last = divergence(values[-1], which)
+    by_value, _, _ = backward(plan, totals, values, last.astype(inputs.dtype))
+    return [
+        -_gather((by_value[i] * (values[i] - exact[i])).sum(axis=0, dtype=np.float64), kappa[i].size)
+        for i in plan.rounded
+    ]
+
+
+def _tried(
+    plan: Plan,
+    inputs: NDArray[Any],
+    scales: list[FloatArray],
+    divergence: Divergence,
+    cost: list[FloatArray],
+    options: ScaleOptions,
+) -> list[FloatArray]:
+    """Return scales with each layer's multiplied by the factor, of a few tried, that serves the objective best.
+
+    Derivatives through rounding do not see that a scale of 4 keeps an input of 1 and 4.4 does not.
+    """
+    chosen = np.sort(np.random.default_rng(options.seed).permutation(len(inputs))[:TRIAL_FRAMES])
+    some = inputs[chosen]
+    scales = list(scales)
+    for i in plan.rounded:
+        trials = [scales[i] * factor for factor in TRIAL_FACTORS]
+        if scales[i].size == 1:
+            near = np.rint(trials[0][0]), np.rint(trials[-1][0])
+            trials += [np.array([k]) for k in np.arange(max(near[0], 1.0), near[1] + 1)]
+        worth = []
+        for trial in trials:
+            tried = [*scales[:i], trial, *scales[i + 1 :]]
+            total, _ = divergence(run(plan, some, tried)[-1], chosen)
+            spent = sum(float((spread(k, plan.sites[j].shape) * cost[j]).sum()) for j, k in enumerate(tried))
+            worth.append(total + options.tradeoff * spent)
+        scales[i] = trials[int(np.argmin(worth))]
+    return scales

@@ -1,0 +1,91 @@
+"""A conversion for people: what it keeps of the original's answers, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from neurosim.convert import Conversion, LavaNetwork, LavaReport, Report
+from neurosim.report.layout import Column, print_columns
+
+
+def print_conversion(conversion: Conversion, console: Console) -> None:
+    """Print a conversion's report."""
+    report = conversion.report
+    network = conversion.network
+    console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
+    _print_errors(report, console)
+    rows = [
+        ("dense network, multiplications and additions", report.dense_operations),
+        ("dense network, zeros skipped", report.sparse_operations),
+        ("rounding, additions of unit spikes", report.rounding_adds),
+        ("sigma-delta, additions of unit spikes", report.sigma_delta_adds),
+        ("as sent, synapses met by graded messages", report.graded_synops),
+        ("as sent, messages", report.messages),
+        ("as sent, rows read by unit spikes", report.row_reads),
+    ]
+    columns = [
+        Column("a frame", [name for name, _ in rows], left=True),
+        Column("operations", [f"{value:,.1f}" for _, value in rows]),
+    ]
+    print_columns("Operations", columns, console)
+    names = [layer.name for layer in network.layers]
+    bits = [
+        Column("layer", names, left=True),
+        Column("weights", [report.weight_bits.get(name) for name in names]),
+        Column("messages", [report.message_bits.get(name) for name in names]),
+        Column("sums", [report.sum_bits.get(name) for name in names]),
+    ]
+    print_columns("Signed bits that these frames need", bits, console)
+
+
+def _print_errors(report: Report | LavaReport, console: Console) -> None:
+    if report.error_percent is not None:
+        console.print(
+            f"error {report.error_percent:.2f} % on {report.frames:,} frames, "
+            f"original {report.original_error_percent:.2f} %"
+        )
+    console.print(
+        f"answers differ from the original's on {report.disagreement_percent:.2f} % of {report.frames:,} frames; "
+        f"output error {report.output_error:.4f} of the answers' spread"
+    )
+
+
+def print_lava(found: LavaNetwork, report: LavaReport, console: Console) -> None:
+    """Print the report of a network in lava's form, and how its numbers are read."""
+    network = found.network
+    console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
+    _print_errors(report, console)
+    rows = [
+        ("dense network, multiplications and additions", report.dense_operations),
+        ("synapses met by messages", report.graded_synops),
+        ("messages", report.messages),
+    ]
+    columns = [
+        Column("a frame", [name for name, _ in rows], left=True),
+        Column("operations", [f"{value:,.1f}" for _, value in rows]),
+    ]
+    print_columns("Operations", columns, console)
+    console.print()
+    bias = ", ".join(f"{value:.6g}" for value in found.answer_bias[:16])
+    more = ", ..." if found.answer_bias.size > 16 else ""
+    console.print(f"1 in an integer frame stands for {found.frame_scale:.6g}")
+    console.print(
+        f"1 in an answer stands for {found.answer_scale:.6g}; add to the answers {bias}{more}", soft_wrap=True
+    )
+
+
+def print_curve(conversions: Sequence[Conversion], best: Sequence[Conversion], console: Console) -> None:
+    """Print a lambda sweep; those that no other beats are marked."""
+    reports = [c.report for c in conversions]
+    columns = [
+        Column("lambda", [f"{c.tradeoff:.3g}" for c in conversions]),
+        Column("error %", [None if r.error_percent is None else f"{r.error_percent:.2f}" for r in reports]),
+        Column("differ %", [f"{r.disagreement_percent:.2f}" for r in reports]),
+        Column("rounding adds", [f"{r.rounding_adds:,.0f}" for r in reports]),
+        Column("sigma-delta adds", [f"{r.sigma_delta_adds:,.0f}" for r in reports]),
+        Column("graded synops", [f"{r.graded_synops:,.0f}" for r in reports]),
+        Column("unbeaten", ["yes" if c in best else "" for c in conversions], left=True),
+    ]
+    print_columns("Error against operations a frame", columns, console)

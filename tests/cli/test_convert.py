@@ -1,0 +1,178 @@
+"""`neurosim convert`: what it writes runs, what it reports, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import neurosim
+from neurosim.cli import main
+from neurosim.compiler import read_network_file, write_network_file
+from neurosim.errors import ModelError
+from neurosim.network import Network
+
+
+@pytest.fixture
+def dense(folder: Path) -> Path:
+    """A small dense network `dense.npz`, calibration `cal.npy` and test frames with labels `test.npz`."""
+    rng = np.random.default_rng(0)
+    arrays = {"w0": rng.normal(size=(12, 10)) / 3, "b0": rng.normal(size=10) / 4, "w1": rng.normal(size=(10, 4)) / 3}
+    np.savez(folder / "dense.npz", **arrays)
+    frames = np.clip(np.cumsum(rng.integers(-20, 20, (60, 12)), axis=0) + 100, 0, 255).astype(np.uint8)
+    np.save(folder / "cal.npy", frames)
+    hidden = np.maximum(frames / 255 @ arrays["w0"] + arrays["b0"], 0)
+    labels = (hidden @ arrays["w1"]).argmax(axis=1)
+    np.savez(folder / "test.npz", inputs=frames[:30], labels=labels[:30])
+    return folder
+
+
+CONVERT = ["convert", "dense.npz", "--data", "cal.npy", "--input-scale", "0.00392156862745098", "-o", "net.nsnet"]
+
+
+def test_the_network_runs_and_sends_what_was_reported(dense: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    extra = ["--to", "sigma-delta", "--scale", "8", "--json", "report.json", "--frames", "ints.npy"]
+    assert main([*CONVERT, *extra]) == 0
+    assert "written to net.nsnet" in capsys.readouterr().out
+    report = json.loads((dense / "report.json").read_text())
+    result = neurosim.simulate(neurosim.compile(neurosim.load("net.nsnet"), "loihi2"), np.load("ints.npy"), steps=62)
+    counted = result.counts.layer_counts
+    assert counted[:, :2, 0].sum() == pytest.approx(report["messages"] * 60)
+    assert counted[:, :, 1].sum() == pytest.approx(report["graded_synops"] * 60)
+    assert main(["run", "net.nsnet", "--input", "ints.npy", "--chip", "loihi2", "--steps", "3"]) == 0
+    assert main(["info", "net.nsnet"]) == 0
+    assert "rounding" in capsys.readouterr().out
+
+
+def test_labels_give_errors(dense: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*CONVERT, "--to", "rounding", "--scale", "64", "--scale", "32", "--test", "test.npz"]) == 0
+    out = capsys.readouterr().out
+    assert "error 0.00 % on 30 frames, original 0.00 %" in " ".join(out.split())
+
+
+def test_a_curve_writes_the_cheapest_within(dense: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    several = ["--lambda", "1e-3", "--lambda", "1e-6", "--curve", "curve.json", "--json", "report.json"]
+    assert main([*CONVERT, "--to", "sigma-delta", *several, "--within", "100"]) == 0
+    curve = json.loads((dense / "curve.json").read_text())
+    assert sorted(row["lambda"] for row in curve) == [1e-6, 1e-3]
+    adds = [row["sigma_delta_adds"] for row in curve]
+    assert adds == sorted(adds)
+    assert json.loads((dense / "report.json").read_text())["sigma_delta_adds"] == adds[0]
+    assert "unbeaten" in capsys.readouterr().out
+
+
+def test_fixed_point(dense: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*CONVERT, "--to", "fixed-point", "--bits", "6", "--json", "report.json"]) == 0
+    report = json.loads((dense / "report.json").read_text())
+    assert max(report["weight_bits"].values()) <= 6
+    assert max(report["message_bits"].values()) <= 6
+
+
+def test_the_same_seed_gives_the_same_bytes(dense: Path) -> None:
+    for name in ("a.nsnet", "b.nsnet"):
+        command = [*CONVERT[:-1], name, "--to", "sigma-delta", "--weights", "tuned", "--seed", "3"]
+        assert main(command) == 0
+    assert (dense / "a.nsnet").read_bytes() == (dense / "b.nsnet").read_bytes()
+
+
+def test_lava_form_is_a_netx_file(dense: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [
+        *CONVERT[:-1],
+        "net.net",
+        "--to",
+        "lava",
+        "--json",
+        "report.json",
+        "--frames",
+        "ints.npy",
+        "--test",
+        "test.npz",
+    ]
+    assert main([*command, "--threshold", "0.01"]) == 0
+    assert "1 in an answer stands for" in capsys.readouterr().out
+    report = json.loads((dense / "report.json").read_text())
+    assert report["error_percent"] <= 10
+    network = neurosim.load("net.net", rounding="corrected")
+    result = neurosim.simulate(neurosim.compile(network, "loihi2"), np.load("ints.npy"), steps=32)
+    # Biases are sent before the first frame comes to their layer; the report counts from then on.
+    biases = np.count_nonzero(network.layers[1].unit.bias > 0)
+    messages = result.counts.layer_counts[:, 0, 0].sum()
+    assert messages <= report["messages"] * 30 <= result.counts.layer_counts[:, :2, 0].sum() + biases
+    # Coarser thresholds send less.
+    assert main([*command, "--threshold", "0.2"]) == 0
+    assert json.loads((dense / "report.json").read_text())["messages"] < report["messages"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--to", "lava", "--threshold", "1"], "a network converted to lava has a name in .net"),
+        (["--to", "lava", "-o", "net.net"], "--to lava needs --threshold"),
+        (["--to", "lava", "--threshold", "1", "--bits", "4", "-o", "net.net"], "--bits: of no effect"),
+        (["--to", "rounding", "--threshold", "1"], "--threshold: of no effect"),
+        (["--to", "fixed-point", "--weights", "tuned"], "--weights: of no effect with --to fixed-point"),
+        (["--to", "sigma-delta", "--rule", "max"], "--rule: of no effect"),
+        (["--to", "sigma-delta", "--scale", "4", "--lambda", "1"], "--scale: of no effect"),
+        (["--to", "sigma-delta", "--lambda", "1", "--lambda", "2"], "several --lambda need --within"),
+        (["--to", "sigma-delta", "--lambda", "1", "--lambda", "2", "--within", "-1"], "no lambda's answers differ"),
+        (["--to", "rounding", "--scale", "4", "--test", "none.npz"], "none.npz: no such file"),
+        (["--to", "rounding", "--scale", "1", "--scale", "2", "--scale", "3"], "3 scales are given"),
+        (["--to", "rounding", "--scale", "4", "-o", "net.net"], "a network converted to rounding has a name in .nsnet"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    dense: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert main([*CONVERT, *arguments]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
+    assert not (dense / "net.nsnet").exists()
+
+
+def test_floats_need_an_input_scale(dense: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("cal.npy", np.zeros((3, 12)))
+    assert main(["convert", "dense.npz", "--data", "cal.npy", "--to", "rounding", "-o", "net.nsnet"]) == 2
+    assert "give --input-scale" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"w0": np.zeros((3, 2)), "b0": np.zeros(3)}, "b0 has shape [3]; w0 asks for [2]"),
+        ({"w1": np.zeros((3, 2))}, "w0 is missing"),
+        ({"b0": np.zeros(2)}, "holds no weights"),
+        ({"w0": np.zeros((3, 2)), "scale": np.zeros(2)}, '"scale" is not known'),
+        ({"w0": np.zeros((3, 2)), "w1": np.zeros((4, 2))}, "takes 4 values"),
+        ({"w0": np.full((3, 2), np.inf)}, "not finite"),
+    ],
+)
+def test_dense_files_that_are_wrong(
+    dense: Path, capsys: pytest.CaptureFixture[str], arrays: dict[str, np.ndarray], words: str
+) -> None:
+    np.savez("dense.npz", **arrays)
+    assert main([*CONVERT, "--to", "rounding", "--scale", "4"]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_network_files_come_back_equal(network: Network, folder: Path) -> None:
+    write_network_file(network, "a.nsnet")
+    assert read_network_file("a.nsnet") == network
+    write_network_file(read_network_file("a.nsnet"), "b.nsnet")
+    assert (folder / "a.nsnet").read_bytes() == (folder / "b.nsnet").read_bytes()
+    Path("c.nsnet").write_bytes((folder / "a.nsnet").read_bytes()[:400])
+    with pytest.raises(ModelError, match="cannot be read as HDF5"):
+        read_network_file("c.nsnet")
+    with h5py.File("a.nsnet", "a") as file:
+        file.attrs["schema"] = np.bytes_("neurosim.network/9")
+    with pytest.raises(ModelError, match=r"network/9.*network/1"):
+        read_network_file("a.nsnet")
+
+
+def test_a_network_file_takes_no_reader_options(
+    network: Network, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_network_file(network, "a.nsnet")
+    assert main(["info", "a.nsnet", "--cum-error"]) == 2
+    assert "--cum-error" in capsys.readouterr().err

@@ -1,0 +1,111 @@
+"""Delta GRUs: the recorded runs on spoken digits, the error bound, and equality with the GRU at no threshold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neurosim.convert import run_delta_gru
+from neurosim.errors import InputError, ModelError
+from neurosim.formats.dense_graph import DenseGraph, Gru, Input, evaluate
+
+# Threshold: accuracy %, times fewer multiply-accumulates.
+RECORDED = {0.0: (99.0, 1.08), 0.0625: (98.67, 2.62), 0.125: (98.67, 4.63), 0.1875: (97.33, 7.31),
+            0.25: (96.67, 10.69), 0.3125: (95.0, 14.77)}  # fmt: skip
+
+
+def random_gru(rng: np.random.Generator, inputs: int = 5, hidden: int = 7) -> Gru:
+    shapes = ((3 * hidden, inputs), (3 * hidden, hidden), (3 * hidden,), (3 * hidden,))
+    return Gru("gru", ("x",), *(rng.normal(size=shape) / 2 for shape in shapes))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_without_thresholds_it_is_the_gru(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    node = random_gru(rng)
+    x = rng.normal(size=(3, 11, 5))
+    found = run_delta_gru(node, x, np.full(3, 11), 0.0, 0.0)
+    wanted = evaluate(DenseGraph([Input("x", (), (5,)), node]), x)
+    np.testing.assert_allclose(found.states, wanted, rtol=1e-9, atol=1e-12)
+    assert found.widest_gap == (0.0, 0.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 2.0), st.floats(0.001, 0.5))
+def test_no_held_value_is_off_by_the_threshold(seed: int, input_threshold: float, state_threshold: float) -> None:
+    rng = np.random.default_rng(seed)
+    node, length = random_gru(rng), rng.integers(0, 20, 4)
+    x = np.cumsum(rng.normal(size=(4, 20, 5)) / 3, axis=1)
+    found = run_delta_gru(node, x, length, input_threshold, state_threshold)
+    assert found.widest_gap[0] < input_threshold
+    assert found.widest_gap[1] < state_threshold
+    beyond = np.arange(20) >= length[:, None]
+    assert not found.sent_inputs[beyond].any()
+    assert not found.sent_states[beyond].any()
+
+
+@pytest.fixture(scope="module")
+def spoken(reference_data: Path) -> dict[str, Any]:
+    folder = reference_data / "fsdd_deltagru"
+    with np.load(folder / "fsdd_logmel_q3p4.npz") as file:
+        data = {name: file[name] for name in file.files}
+    with np.load(folder / "gru_f32.npz") as file:
+        weights = {name: file[name].astype(np.float64) for name in file.files}
+    with np.load(folder / "expected.npz") as file:
+        expected = {name: file[name] for name in file.files}
+    b = weights["b"]
+    node = Gru(
+        "gru", ("x",), weights["Wx"].T, weights["Wh"].T, b[:384], np.concatenate((np.zeros(256), b[384:]))
+    )  # fmt: skip
+    start = np.concatenate(([0], np.cumsum(data["length"].astype(np.int64))))
+    chosen = expected["test_index"]
+    x = np.zeros((len(chosen), int(data["length"][chosen].max()), 40))
+    for row, i in enumerate(chosen):
+        x[row, : data["length"][i]] = data["x"][start[i] : start[i + 1]] / 16
+    return {
+        "node": node, "x": x, "length": data["length"][chosen].astype(np.int64), "labels": data["label"][chosen],
+        "expected": expected, "weights": weights,
+    }  # fmt: skip
+
+
+def answers(spoken: dict[str, Any], found: Any) -> Any:
+    """Mean over time, then the linear layer."""
+    mean = found.states.sum(axis=1) / spoken["length"][:, None]
+    return mean @ spoken["weights"]["Wo"].T + spoken["weights"]["bo"]
+
+
+@pytest.mark.parametrize("threshold", RECORDED)
+def test_recorded_spoken_digits(spoken: dict[str, Any], threshold: float) -> None:
+    """Every answer of 300 files within float tolerance, every count, frame by frame for the first file."""
+    found = run_delta_gru(spoken["node"], spoken["x"], spoken["length"], threshold, threshold)
+    expected = spoken["expected"]
+    logits = answers(spoken, found)
+    np.testing.assert_allclose(logits, expected[f"logits_{threshold}"], rtol=1e-6, atol=1e-8)
+    counts = [int(found.sent_inputs.sum()), int(found.sent_states.sum()), found.frames]
+    assert counts == expected[f"counts_{threshold}"].tolist()
+    first = np.stack((found.sent_inputs[0], found.sent_states[0]), axis=1)[: spoken["length"][0]]
+    assert np.array_equal(first, expected[f"trace_first_{threshold}"])
+    accuracy, reduction = RECORDED[threshold]
+    assert (logits.argmax(axis=1) == spoken["labels"]).mean() * 100 == pytest.approx(accuracy, abs=0.005)
+    assert found.reduction(spoken["node"]) == pytest.approx(reduction, abs=0.005)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    node = random_gru(np.random.default_rng(0))
+    x, length = np.zeros((2, 3, 5)), np.array([3, 3])
+    with pytest.raises(InputError, match=r"inputs have shape \[2, 3, 4\]"):
+        run_delta_gru(node, np.zeros((2, 3, 4)), length, 0.1, 0.1)
+    with pytest.raises(InputError, match="lengths must be 2 integers"):
+        run_delta_gru(node, x, np.array([3, 4]), 0.1, 0.1)
+    with pytest.raises(InputError, match="the state threshold is -1"):
+        run_delta_gru(node, x, length, 0.1, -1)
+    before = Gru(*vars(node).values())
+    object.__setattr__(before, "reset_before", True)
+    with pytest.raises(ModelError, match="resets before its product"):
+        run_delta_gru(before, x, length, 0.1, 0.1)
