@@ -38,14 +38,15 @@ def test_help_names_every_command_and_loads_none() -> None:
     assert loaded.isdisjoint({f"neurosim.cli.{name}" for name in cli.COMMANDS})
 
 
-def test_help_takes_under_a_quarter_second_warm() -> None:
-    each_s = []
+def test_help_takes_hardly_longer_than_click_itself() -> None:
+    """Two and a half times the interpreter with click at most, each the quickest of five taken in turn."""
+    quickest = {HELP: 1e9, "import click": 1e9}
     for _ in range(5):
-        start_s = time.perf_counter()
-        subprocess.run([sys.executable, "-c", HELP], capture_output=True, check=True)
-        each_s.append(time.perf_counter() - start_s)
-    # The quickest of five: the others measure what else the machine was doing.
-    assert min(each_s) < 0.25
+        for code in quickest:
+            start_s = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+            quickest[code] = min(quickest[code], time.perf_counter() - start_s)
+    assert quickest[HELP] < 2.5 * quickest["import click"]
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
