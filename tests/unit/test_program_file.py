@@ -22,10 +22,14 @@ from neurosim.network import (
     Connection,
     Conv2d,
     CubaLif,
+    CurrentLeaky,
+    CurrentLif,
     Delay,
     Delta,
     Dense,
     Layer,
+    Leaky,
+    Lif,
     Network,
     Pool2d,
     Relay,
@@ -47,6 +51,17 @@ def everything() -> Network:
     shape = pool.out_shape
     dense = Dense(rng.integers(-100, 100, (9, pool.out_size + 84)))
     sparse = Sparse([0, 2, 2, 5, *[5] * 6], [0, 8, 1, 2, 8], [70, 0, -1, 2, 3], 9)
+    kept: dict[str, Any] = {
+        "voltage_keep": np.arange(9) * 1000,
+        "bias": np.arange(9) << 30,
+        "activation_shift": 3,
+        "decay_bits": 13,
+        "state_bits": 40,
+        "start": 2,
+        "reset_interval": 5,
+        "reset_phase": 4,
+    }
+    current: dict[str, Any] = {"current_keep": np.array([8192]), "current_bias": np.array([-3]), "old_current": True}
     layers = [
         Layer("input ä", (2, 6, 7), Delta(5 << 12, 11, 5)),
         Layer("spikes", (9,), Relay(True)),
@@ -54,6 +69,10 @@ def everything() -> Network:
         Layer("pool", shape, CubaLif(1024, 4096, -70, np.array([5]), 16, 3, 5, 7)),
         Layer("dense", (9,), SigmaDelta(1, np.arange(9) << 40, "default", True)),
         Layer("output", (9,), Sigma()),
+        Layer("lif", (9,), Lif(**kept, threshold=np.arange(9) - 4, reset=np.array([-7]), subtract=True)),
+        Layer("current_lif", (9,), CurrentLif(**kept, **current, threshold=np.array([5]))),
+        Layer("leaky", (9,), Leaky(**kept, message_shift=4)),
+        Layer("current_leaky", (9,), CurrentLeaky(**kept, **current)),
     ]
     connections = [
         Connection(("input ä",), "conv", conv, Delay("synapse", np.abs(conv.weights) % 5), 24),
@@ -62,6 +81,7 @@ def everything() -> Network:
         Connection(("dense",), "dense", sparse, None, 16),
         Connection(("spikes",), "output", sparse, Delay("axon", np.arange(9))),
         Connection(("dense",), "output", Dense(np.eye(9))),
+        *(Connection(("spikes",), layer.name, sparse) for layer in layers[-4:]),
     ]
     return Network(layers, connections, "everything")
 
