@@ -30,7 +30,7 @@ from neurosim.formats.nir_units import (
     discretise,
     error_of,
     membrane,
-    weight_exponent,
+    weight_step,
 )
 from neurosim.network import Connection, Conv2d, Delay, Dense, Layer, Membrane, Network, Relay, Sparse, Transform
 from neurosim.network.connections import MAX_DELAY
@@ -217,19 +217,18 @@ class _Builder:
             NeuronModel(zeros, np.ones(size), zeros) if kind == "Output" else discretise(name, node, size, self.options)
         )
         maps = [self._scaled(path, name) for path in paths]
-        largest = max((_largest(linear) for linear in maps), default=0.0)
-        exponent = weight_exponent(largest, self.options.weight_bits)
+        weight = weight_step((_weights(linear) for linear in maps), self.options.weight_bits)
         feeds = any(path.source == name for other in self.into.values() for path in other)
         start = self.depths[name]
         unit, step, errors = membrane(
-            name, model, self.paths.constant(name), exponent, start, feeds, self.options
+            name, model, self.paths.constant(name), weight, start, feeds, self.options
         )  # fmt: skip
         self.parameters += errors
         shift = getattr(unit, "message_shift", 0)
         self.units[name] = np.ones(1) if model.spiking else _uniform(model.gain * step * 2.0**shift)
         found = []
         for path, linear in zip(paths, maps, strict=True):
-            transform = self._transform(path, name, linear, exponent)
+            transform = self._transform(path, name, linear, weight)
             found.append(Connection((path.source,), name, transform, self._delay(path, name, unit)))
         return Layer(name, shape, unit), found
 
@@ -245,9 +244,8 @@ class _Builder:
             return path.linear
         return compose(path.linear, Scaling(path.linear.in_shape, path.linear.in_shape, unit))
 
-    def _transform(self, path: Path, target: str, linear: LinearMap, exponent: int) -> Transform:
+    def _transform(self, path: Path, target: str, linear: LinearMap, step: float) -> Transform:
         place = f"{path.source} -> {target}" + (f" ({', '.join(path.nodes)})" if path.nodes else "")
-        step = 2.0**-exponent
 
         def fixed(weights: FloatArray) -> Any:
             integers = np.rint(weights / step).astype(np.int64)
@@ -297,15 +295,10 @@ def _layer_shape(shape: Shape, paths: list[Path], name: str) -> Shape:
     return shape if len(shape) == 1 else as_image(shape, f"node {name}")
 
 
-def _largest(linear: LinearMap) -> float:
-    weights = (
-        linear.node.weight
-        if isinstance(linear, Convolution)
-        else linear.matrix
-        if isinstance(linear, Matrix)
-        else linear.factors
-    )
-    return float(np.abs(weights).max(initial=0.0))
+def _weights(linear: LinearMap) -> FloatArray:
+    if isinstance(linear, Convolution):
+        return linear.node.weight
+    return linear.matrix if isinstance(linear, Matrix) else linear.factors
 
 
 def _uniform(values: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ in units of the weighted input, so that thresholds, leaks and resets are divided
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,15 +175,22 @@ def error_of(place: str, parameter: str, step: float, integers: Any, floats: Any
     return ParameterError(place, parameter, float(step), largest, largest / size if size else 0.0)
 
 
-def weight_exponent(largest: float, bits: int) -> int:
-    """Return the largest e so that `largest` times 2**e is at most 2**(bits - 1) - 1; 0 for weights of 0."""
+def weight_step(weights: Iterable[FloatArray], bits: int) -> float:
+    """Return what a weight of 1 stands for, the same for all weights into a layer.
+
+    The finest power of two at which the largest weight is at most 2**(bits - 1) - 1, where it leaves nothing to round;
+    else the finest step of all. Any step will do, since thresholds count in it too. 1 for weights of 0.
+    """
+    arrays = list(weights)
+    largest = max((float(np.abs(w).max(initial=0.0)) for w in arrays), default=0.0)
     if not largest:
-        return 0
+        return 1.0
     limit = (1 << (bits - 1)) - 1
-    exponent = int(np.floor(np.log2(limit / largest)))
-    while largest * 2.0**exponent > limit:
-        exponent -= 1
-    return exponent
+    power = 2.0 ** -np.floor(np.log2(limit) - np.log2(largest))
+    while largest > limit * power:
+        power *= 2.0
+    whole = all((w / power == np.rint(w / power)).all() for w in arrays)
+    return float(power if whole else largest / limit)
 
 
 def few(values: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -191,7 +199,7 @@ def few(values: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype
 
 
 def membrane(
-    name: str, model: NeuronModel, constant: FloatArray, exponent: int, start: int, feeds: bool, options: NirOptions
+    name: str, model: NeuronModel, constant: FloatArray, weight: float, start: int, feeds: bool, options: NirOptions
 ) -> tuple[Membrane, float, list[ParameterError]]:
     """Return the integer unit of a layer.
 
@@ -203,8 +211,8 @@ def membrane(
         From `discretise`.
     constant
         float64 (n,): what biases add to the weighted input.
-    exponent
-        The weights count in 2**-exponent.
+    weight
+        What a weight of 1 stands for.
     start
         Timesteps through which the unit stands still.
     feeds
@@ -227,9 +235,9 @@ def membrane(
         sizes += [np.abs(model.threshold).max(), np.abs(model.reset).max()]
     highest = (1 << (options.state_bits - 1)) - 1
     room = highest >> HEADROOM_BITS
-    largest = max(float(max(sizes)) * 2.0**exponent, float(1 << (options.weight_bits - 1)))
+    largest = max(float(max(sizes)) / weight, float(1 << (options.weight_bits - 1)))
     shift = min(max(int(np.floor(np.log2(room / largest))) if largest <= room else 0, 0), MAX_ACTIVATION_SHIFT)
-    step = 2.0 ** -(exponent + shift)
+    step = weight * 2.0**-shift
     if max(sizes) / step > highest:
         raise ModelError(
             f"node {name}: its threshold, reset, leak or bias reaches {max(sizes) / step:.3g} steps of its weights; "

@@ -33,6 +33,7 @@ from neurosim.network import (
     SigmaDelta,
     Sparse,
 )
+from neurosim.network.units import UNITS
 
 Change = Callable[[h5py.File], None]
 
@@ -303,8 +304,7 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "an unknown unit": (
         attribute("network/layers/3/unit", "kind", "sgima"),
-        'network/layers/3/unit: attribute kind is "sgima"; known: relay, delta, sigma, sigma_delta, '
-        'cuba_lif; did you mean "sigma"?',
+        f'network/layers/3/unit: attribute kind is "sgima"; known: {", ".join(UNITS)}; did you mean "sigma"?',
     ),
     "a parameter missing": (
         attribute("network/layers/1/unit", "threshold"),

@@ -174,8 +174,8 @@ def test_the_errors_of_all_parameters_are_reported(tmp_path: Path) -> None:
         save(tmp_path / "g.nir", *line(source(2), nir.Linear(weights), lif(), sink(3))), dt_s=1e-3
     )
     (found,) = [e for e in reading.parameters if e.parameter == "weights"]
-    assert found.step == 1 / 64
-    assert found.largest == pytest.approx(np.abs(np.rint(weights * 64) / 64 - weights).max())
+    assert found.step == 1 / 127
+    assert found.largest == pytest.approx(np.abs(np.rint(weights * 127) / 127 - weights).max())
     assert {e.parameter for e in reading.parameters} == {"weights", "voltage_keep", "bias", "threshold", "reset"}
 
 

@@ -52,7 +52,17 @@ def everything() -> Network:
     shape = pool.out_shape
     dense = Dense(rng.integers(-100, 100, (9, pool.out_size + 84)))
     sparse = Sparse([0, 2, 2, 5, *[5] * 6], [0, 8, 1, 2, 8], [70, 0, -1, 2, 3], 9)
-    keep = np.array([4000])
+    kept: dict[str, Any] = {
+        "voltage_keep": np.arange(9) * 1000,
+        "bias": np.arange(9) << 30,
+        "activation_shift": 3,
+        "decay_bits": 13,
+        "state_bits": 40,
+        "start": 2,
+        "reset_interval": 5,
+        "reset_phase": 4,
+    }
+    current: dict[str, Any] = {"current_keep": np.array([8192]), "current_bias": np.array([-3]), "old_current": True}
     layers = [
         Layer("input ä", (2, 6, 7), Delta(5 << 12, 11, 5)),
         Layer("spikes", (9,), Relay(True)),
@@ -61,22 +71,10 @@ def everything() -> Network:
         Layer("dense", (9,), SigmaDelta(1, np.arange(9) << 40, "default", True)),
         Layer("output", (9,), Sigma()),
         Layer("rounding", (9,), Rounding(np.arange(9), np.array([7]), -np.arange(9), 4, "half_even", 2, -9, 99, True)),
-        Layer(
-            "lif",
-            (9,),
-            Lif(voltage_keep=np.arange(9), reset_interval=5, reset_phase=2, threshold=np.arange(9) + 7, subtract=True),
-        ),
-        Layer(
-            "current lif",
-            (9,),
-            CurrentLif(voltage_keep=keep, current_keep=np.arange(9), threshold=np.arange(9), old_current=True),
-        ),
-        Layer("leaky", (9,), Leaky(voltage_keep=np.arange(9) * 9, message_shift=3)),
-        Layer(
-            "current leaky",
-            (9,),
-            CurrentLeaky(voltage_keep=keep, current_keep=np.array([5]), current_bias=-np.arange(9)),
-        ),
+        Layer("lif", (9,), Lif(**kept, threshold=np.arange(9) - 4, reset=np.array([-7]), subtract=True)),
+        Layer("current_lif", (9,), CurrentLif(**kept, **current, threshold=np.array([5]))),
+        Layer("leaky", (9,), Leaky(**kept, message_shift=4)),
+        Layer("current_leaky", (9,), CurrentLeaky(**kept, **current)),
     ]
     connections = [
         Connection(("input ä",), "conv", conv, Delay("synapse", np.abs(conv.weights) % 5), 24),
@@ -85,10 +83,8 @@ def everything() -> Network:
         Connection(("dense",), "dense", sparse, None, 16),
         Connection(("spikes",), "output", sparse, Delay("axon", np.arange(9))),
         Connection(("dense",), "output", Dense(np.eye(9))),
-        *(
-            Connection(("dense",), name, Dense(np.eye(9)))
-            for name in ("rounding", "lif", "current lif", "leaky", "current leaky")
-        ),
+        *(Connection(("spikes",), layer.name, sparse) for layer in layers[-4:]),
+        Connection(("dense",), "rounding", Dense(np.eye(9))),
     ]
     return Network(layers, connections, "everything")
 
