@@ -28,7 +28,7 @@ def command(
 ) -> None:
     """Place a network on a chip and write the compiled program.
 
-    MODEL is a network (.net), or the name of a shipped workload (steering). A file of that name comes before
+    MODEL is a network (.net, .nsnet), or the name of a shipped workload (steering). A file of that name comes before
     the workload.
     """
     common.check_output(output, "--output")

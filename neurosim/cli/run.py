@@ -81,7 +81,7 @@ def command(
 ) -> None:
     """Simulate a network on a chip: energy, latency and memory traffic.
 
-    MODEL is a network (.net), a compiled program (.h5), or the name of a shipped workload (steering). A file
+    MODEL is a network (.net, .nsnet), a compiled program (.h5), or the name of a shipped workload (steering). A file
     of that name comes before the workload.
     """
     common.check_output(json_file, "--json")

@@ -4,6 +4,7 @@ from neurosim.convert.adapt import TuneOptions, refit, tune
 from neurosim.convert.convert import Conversion, Report, convert_quantised, convert_rounding, describe, pareto, sweep
 from neurosim.convert.counting import Counts, count
 from neurosim.convert.delta_gru import DeltaGruRun, run_delta_gru
+from neurosim.convert.delta_gru_training import DeltaTraining, train_delta_gru
 from neurosim.convert.integers import IntegerOptions, to_network
 from neurosim.convert.lava import LavaNetwork, LavaReport, describe_lava, to_lava
 from neurosim.convert.order import temporal_order
@@ -15,6 +16,7 @@ __all__ = [
     "Conversion",
     "Counts",
     "DeltaGruRun",
+    "DeltaTraining",
     "Formats",
     "IntegerOptions",
     "LavaNetwork",
@@ -41,5 +43,6 @@ __all__ = [
     "temporal_order",
     "to_lava",
     "to_network",
+    "train_delta_gru",
     "tune",
 ]

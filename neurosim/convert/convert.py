@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.convert.adapt import TuneOptions, refit, tune
-from neurosim.convert.counting import count, signed_bits
+from neurosim.convert.counting import count_both, sends_changes, signed_bits
 from neurosim.convert.integers import IntegerOptions, to_network
 from neurosim.convert.passes import batches, dense_operations, run
 from neurosim.convert.plan import Plan, make_plan
@@ -150,12 +150,9 @@ def describe(
     classes = plan.sites[-1].size
     labels = None if labels is None else check_labels(labels, len(inputs), classes)
     frames = integer_frames(inputs, input_scale)
-    sent = count(network, frames)
-    changes = any(getattr(layer.unit, "changes", False) for layer in network.layers)
-    other = count(network, frames, changes=not changes)
-    by_changes, by_values = (sent, other) if changes else (other, sent)
-    wanted = np.concatenate([run(original, inputs[part])[-1] for part in batches(len(inputs), 500)])
-    wanted = wanted.reshape(len(inputs), -1)
+    by_values, by_changes = count_both(network, frames)
+    sent = by_changes if sends_changes(network) else by_values
+    wanted, sparse = _original(network, original, inputs)
     found = sent.answers / answer_scale
     spread_of = max(float(wanted.std()), 1e-30)
     error = float(np.sqrt(((found - wanted) ** 2).mean()) / spread_of)
@@ -168,7 +165,7 @@ def describe(
         disagreement_percent=float((best != was).mean() * 100),
         output_error=error,
         dense_operations=dense_operations(original),
-        sparse_operations=_sparse_operations(network, original, inputs),
+        sparse_operations=sparse,
         rounding_adds=by_values.unit_adds.sum() / n,
         sigma_delta_adds=by_changes.unit_adds.sum() / n,
         graded_synops=sent.graded_synops.sum() / n,
@@ -204,16 +201,18 @@ def _weight_bits(network: Network) -> dict[str, int]:
     return found
 
 
-def _sparse_operations(network: Network, original: Plan, inputs: NDArray[Any]) -> float:
+def _original(network: Network, original: Plan, inputs: NDArray[Any]) -> tuple[NDArray[Any], float]:
+    """Return the original's answers (frames, n), and its operations a frame where zeros are skipped."""
     structural, _ = network.fan_out
-    total = 0.0
+    answers, total = [], 0.0
     for part in batches(len(inputs), 500):
         values = run(original, inputs[part])
+        answers.append(values[-1].reshape(len(values[-1]), -1))
         for i in original.rounded:
             low, high = network.offsets[i], network.offsets[i + 1]
             nonzero = np.count_nonzero(values[i].reshape(len(values[i]), -1), axis=0)
             total += 2.0 * float(nonzero @ structural[low:high])
-    return total / len(inputs)
+    return np.concatenate(answers), total / len(inputs)
 
 
 def convert_rounding(
@@ -333,8 +332,8 @@ def sweep(graph: DenseGraph, calibration: Any, tradeoffs: Sequence[float], **set
 
 def operations(conversion: Conversion) -> float:
     """Return the additions a frame of the form that the network sends, as unit spikes."""
-    changes = any(getattr(layer.unit, "changes", False) for layer in conversion.network.layers)
-    return conversion.report.sigma_delta_adds if changes else conversion.report.rounding_adds
+    report = conversion.report
+    return report.sigma_delta_adds if sends_changes(conversion.network) else report.rounding_adds
 
 
 def pareto(conversions: Sequence[Conversion]) -> list[Conversion]:

@@ -29,12 +29,12 @@ class Counts:
     ----------
     names
         Layers.
-    messages, unit_adds, graded_synops
-        int64 (layers,), over all frames. A graded message reads its row of weights once and meets each synapse once
-        (`graded_synops`); sent as unit spikes it reads the row as often as its size says, and adds as often
-        (`unit_adds`).
+    messages
+        int64 (layers,), over all frames, as the following.
     spikes
-        int64 (layers,): unit spikes, the sizes of all messages added up: how often rows are read that way.
+        Unit spikes, the sizes of all messages added up: how often rows of weights are read where messages are sent so.
+    unit_adds, graded_synops
+        Additions of unit spikes, and synapses that graded messages meet, each once.
     message_bits, sum_bits
         int64 (layers,): signed bits that messages and sums need.
     answers
@@ -135,42 +135,58 @@ def count(
     frames
         Integers (frames, n), in the order in which they are fed.
     changes
-        Whether to count changes (sigma-delta) or values (rounding); by default as the network sends. With a
-        threshold above 1 the changes kept back are counted as such a network keeps them back.
+        Whether to count changes (sigma-delta) or values (rounding); by default as the network sends.
     progress
         Called with the frames done and their number.
+
+    Raises
+    ------
+    ModelError
+        As `run_values`; a threshold above 1, under which what is sent depends on all frames before.
     """
-    units = [layer.unit for layer in network.layers]
-    if changes is None:
-        changes = any(isinstance(unit, Rounding) and unit.changes for unit in units)
-    if any(isinstance(unit, Rounding) and unit.threshold > 1 for unit in units):
+    values, differences = count_both(network, frames, progress)
+    return differences if (sends_changes(network) if changes is None else changes) else values
+
+
+def sends_changes(network: Network) -> bool:
+    """Return whether a converted network is sigma-delta."""
+    return any(isinstance(layer.unit, Rounding) and layer.unit.changes for layer in network.layers)
+
+
+def count_both(
+    network: Network, frames: IntArray, progress: Callable[[int, int], None] | None = None
+) -> tuple[Counts, Counts]:
+    """Count as `count` does, what a rounding network sends and what a sigma-delta network sends."""
+    if any(isinstance(layer.unit, Rounding) and layer.unit.threshold > 1 for layer in network.layers):
         raise ModelError("a threshold above 1 holds changes back, which depends on all frames before; simulate it")
     structural, _ = network.fan_out
     layers = len(network.layers)
-    kinds = ("messages", "spikes", "adds", "synops", "message", "sum")
-    out = {name: np.zeros(layers, dtype=np.int64) for name in kinds}
+    tallies = [np.zeros((5, layers), dtype=np.int64) for _ in range(2)]
+    sum_bits = np.zeros(layers, dtype=np.int64)
     before = [np.zeros(layer.size, dtype=np.int64) for layer in network.layers]
-    answers, done = [], 0
+    answers: list[IntArray] = []
+    done = 0
     for values, totals in run_values(network, frames):
         for i, (value, total) in enumerate(zip(values, totals, strict=True)):
-            out["sum"][i] = max(out["sum"][i], signed_bits(total))
+            sum_bits[i] = max(sum_bits[i], signed_bits(total))
             if i == layers - 1:
                 break  # the answer is read out
-            sent = np.diff(value, axis=0, prepend=before[i][None]) if changes else value
-            before[i] = value[-1]
             fan = structural[network.offsets[i] : network.offsets[i + 1]]
-            size = np.abs(sent)
-            each, some = size.sum(axis=0), np.count_nonzero(sent, axis=0)
-            out["messages"][i] += some.sum()
-            out["spikes"][i] += each.sum()
-            out["adds"][i] += each @ fan
-            out["synops"][i] += some @ fan
-            out["message"][i] = max(out["message"][i], signed_bits(sent))
+            _tally(tallies[0][:, i], value, fan)
+            _tally(tallies[1][:, i], np.diff(value, axis=0, prepend=before[i][None]), fan)
+            before[i] = value[-1]
         answers.append(values[-1])
         done += len(values[-1])
         if progress:
             progress(done, len(frames))
-    return Counts(
-        tuple(layer.name for layer in network.layers), out["messages"], out["spikes"], out["adds"], out["synops"],
-        out["message"], out["sum"], np.concatenate(answers), len(frames),
-    )  # fmt: skip
+    names, answer = tuple(layer.name for layer in network.layers), np.concatenate(answers)
+    first, second = (Counts(names, t[0], t[1], t[2], t[3], t[4], sum_bits, answer, len(frames)) for t in tallies)
+    return first, second
+
+
+def _tally(tally: IntArray, sent: IntArray, fan_out: IntArray) -> None:
+    """Add messages (frames, n) of one layer to its counts, in the order in which `Counts` has them."""
+    size = np.abs(sent)
+    each, some = size.sum(axis=0), np.count_nonzero(sent, axis=0)
+    tally[:4] += some.sum(), each.sum(), each @ fan_out, some @ fan_out
+    tally[4] = max(tally[4], signed_bits(sent))

@@ -90,6 +90,8 @@ def run_delta_gru(node: Gru, inputs: Any, lengths: Any, input_threshold: float, 
         or (length > x.shape[1]).any()
     ):
         raise InputError(f"lengths must be {len(x)} integers in 0..{x.shape[1]}")
+    if not np.isfinite(x).all():
+        raise InputError(f"inputs{[int(v) for v in np.argwhere(~np.isfinite(x))[0]]} is not finite")
     for what, threshold in (("input", input_threshold), ("state", state_threshold)):
         if not (np.isfinite(threshold) and threshold >= 0):
             raise InputError(f"the {what} threshold is {threshold}; it must be 0 or more")

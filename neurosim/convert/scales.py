@@ -23,6 +23,8 @@ Progress = Callable[[int, int], None]
 FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.999
 """Of Adam (Kingma and Ba, arXiv:1412.6980)."""
 LOWEST_KAPPA, HIGHEST_KAPPA = -6.0, 12.0
+CHANNEL_SPREAD = np.log(4.0)
+"""Channels keep within a factor of 4 of their layer's mean: weights are divided by scales and share a few bits."""
 TRIAL_FACTORS = np.exp(np.linspace(-0.3, 0.3, 25))
 TRIAL_FRAMES = 2000
 
@@ -197,6 +199,10 @@ def optimise_scales(
                 size_of = np.sqrt(second[i] / (1 - SECOND_MOMENT**done)) + 1e-12
                 kappa[i] -= rate * first[i] / (1 - FIRST_MOMENT**done) / size_of
                 np.clip(kappa[i], LOWEST_KAPPA, HIGHEST_KAPPA, out=kappa[i])
+                if kappa[i].size > 1:
+                    spent = _gather(cost[i], kappa[i].size)
+                    middle = float((kappa[i] * spent).sum() / max(spent.sum(), 1e-30))
+                    np.clip(kappa[i], middle - CHANNEL_SPREAD, middle + CHANNEL_SPREAD, out=kappa[i])
             if progress:
                 progress(done, steps)
     scales = [np.exp(v) for v in kappa]

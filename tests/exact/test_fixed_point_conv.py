@@ -20,7 +20,7 @@ from neurosim.formats.dense_graph import Activation, Conv2d, DenseGraph, Flatten
 pytestmark = pytest.mark.slow
 
 PIXEL = 1 / 255
-DRAWS = 5
+DRAWS = 4
 
 
 def mnist(folder: Path, part: str) -> tuple[Any, Any]:
@@ -101,14 +101,14 @@ def data(reference_data: Path) -> dict[str, Any]:
 
 
 def test_channels_beat_layers(data: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """10 samples, five draws: at most 0.3 points lost at 8 bits; formats per channel lose less at 6 and 4 bits."""
+    """10 samples, four draws: at most 0.3 points lost at 8 bits; formats per channel lose less at 6 and 4 bits."""
     answers = original_answers(plan_of(data["graph"]), data["test"][0])
     original = float((answers.argmax(axis=1) != data["test"][1]).mean() * 100)
     assert original < 2.0
     errors: dict[tuple[int, str, str], float] = {}
     draws = [np.random.default_rng(s).permutation(len(data["pixels"]))[:10] for s in range(DRAWS)]
-    for bits in (8, 6, 5, 4):
-        for per, rule in (("channel", "auto"), ("channel", "max"), ("layer", "auto"), ("layer", "max")):
+    for bits in (8, 6, 4):
+        for per, rule in (("channel", "auto"), ("layer", "auto"), ("layer", "max")):
             found = [
                 convert_quantised(
                     data["graph"], data["pixels"][draw] * PIXEL, options=QuantiseOptions(bits, per, rule),

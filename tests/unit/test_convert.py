@@ -247,6 +247,20 @@ def test_more_weight_on_operations_means_fewer_of_them() -> None:
     assert disagreement == sorted(disagreement, reverse=True)
 
 
+def test_scales_per_channel_stay_within_a_factor_of_four() -> None:
+    rng = np.random.default_rng(14)
+    x = rng.random((200, *IMAGE)).astype(np.float32)
+    x[:, 1] *= 0.01  # a channel of little
+    options = ScaleOptions(tradeoff=1e-5, per="channel", answer="values", sequence=False, epochs=30, batch=50, rate=0.1)
+    found = convert_rounding(branched(), x, options=options, integers=IntegerOptions(input_scale=1 / 4096))
+    sizes = [k.size for k in found.scales]
+    assert sizes == [2, 4, 1, 4, 3, 4]  # x, r1, the clipped r2, pool, r3, small
+    for k in found.scales:
+        assert k.max() <= 16 * k.min()
+    assert found.scales[0].max() > 1.5 * found.scales[0].min()
+    assert found.report.output_error < 0.3
+
+
 def test_the_optimiser_is_the_same_for_the_same_seed() -> None:
     rng = np.random.default_rng(8)
     x, graph = rng.random((200, 6)), chain(rng)
