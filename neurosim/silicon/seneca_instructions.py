@@ -43,11 +43,12 @@ def _simulate() -> Result:
 
 
 def _by_table_nj(result: Result) -> float:
-    """Return the energy of the run's instructions.
+    """Return the energy of the run's instructions, in nJ.
 
     What was done is the simulator's count, the prices are the table's: a synaptic operation loads a weight and a
-    state, adds and stores; an update loads, compares, and if it changes anything subtracts and stores; a message is captured and
-    sent. Ten instructions of the RISC-V send a message to a core, twenty take it in: those two numbers are estimates.
+    state, adds and stores; an update loads, compares, and if it changes anything subtracts and stores; a message is
+    captured and sent. Ten instructions of the RISC-V send a message to a core, twenty take it in: those two numbers
+    are estimates.
     """
     total = {count: int(result.layer_total(count).sum()) for count in LayerCount}
     stateful = [i for i, layer in enumerate(result.network.layers) if layer.unit.state_names]
@@ -85,7 +86,8 @@ def _run(_: Path | None) -> list[Row]:
     note = "constants are sums of the table"
     dynamic = result.energy_run.dynamic_j.value * 1e9
     rows += [
-        Row("run of a small network, in all", point(dynamic), _by_table_nj(result), "nJ", "derived", NONE, f"{note}, by which the figure is added up", 0.05),
+        Row("run of a small network, in all", point(dynamic), _by_table_nj(result), "nJ", "derived", NONE,
+            f"{note}, by which the figure is added up", 0.05),
         Row("synaptic operation, nothing shared", each, LOAD + LOAD + ADD + STORE, "pJ", "derived", NONE, note, 0.05),
         Row("synaptic operation, headline figure", each, 2.8, "pJ", "simulated", TEST,
             "a miss: spikes that share reads and writes of a state are not modelled; the low end is this figure", 0.20),

@@ -12,7 +12,7 @@ from neurosim.silicon import CASES, EVIDENCE, Case, Outcome, Row, chosen, descri
 from neurosim.silicon.case import NONE, TEST, point
 
 PAGE = Path(__file__).parents[2] / "docs" / "validation.md"
-SLOW = {"V6"}
+SLOW = {"V6", "V8"}
 
 
 def cases(reference: bool) -> list[object]:
