@@ -22,6 +22,9 @@ The range is what the ranges of energies and powers allow; times have none.
 - **none**: a constant or the workload came from this very figure. Agreement checks the sums, not the chip.
 
 A miss is a row that is evidence and lies outside its target; a row without a target is shown and not judged.
+
+V1 and V2 need reference networks that are no part of the repository, in the folder that the environment variable \
+`NEUROSIM_REFERENCE_DATA` names; without them a page says that they were not run.
 """
 
 

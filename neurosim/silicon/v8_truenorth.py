@@ -140,8 +140,8 @@ CORNERS_CASE = Case(
     _corners,
     remarks=(
         f"All {CHIP_CORES:,} cores in full, which takes five gigabytes, come to 72.20 mW in the first row too. There "
-        "each spike goes to a neighbour. With 40 hops a spike, as neurons with targets anywhere on the chip would have, "
-        "2 pJ a hop are 1.7 mW of it.",
+        "each spike goes to a neighbour. With 40 hops a spike, as neurons with targets anywhere on the chip would "
+        "have, 2 pJ a hop are 1.7 mW of it.",
     ),
 )
 
@@ -150,8 +150,8 @@ EEDN_CASE = Case(
     "TrueNorth, convolutional networks at 1.0 V",
     "Esser et al. 2016, PNAS 113(41), table of networks on one chip, as a survey quotes it; power without the board.",
     "Full cores in a ring, ticks as long as a frame; VAD and TIMIT with all their cores on the chip of 64 x 64. No "
-    "activity is published: a tenth of the lines is active in each tick and half of the crosspoints are on, in all four "
-    f"networks. {_SCALE}",
+    "activity is published: a tenth of the lines is active in each tick and half of the crosspoints are on, in all "
+    f"four networks. {_SCALE}",
     "CIFAR-10 and SVHN fixed the power of a core and the energy of an update at 1.0 V, at the assumed activity; VAD "
     "and TIMIT fixed nothing.",
     _eedn,

@@ -19,6 +19,11 @@ def test_table_page_and_json_of_one_measurement(capsys: pytest.CaptureFixture[st
     held = json.loads(Path("v.json").read_text(encoding="utf-8"))
     assert held["schema"] == "neurosim.validation/1"
     assert [each["key"] for each in held["measurements"]] == ["Eyeriss", "CPU"]
+    page = Path(__file__).parents[2] / "docs" / "outputs.md"
+    if page.is_file():
+        words = page.read_text(encoding="utf-8")
+        each = held["measurements"][0]
+        assert all(f"`{key}`" in words for key in (*held, *each, *each["rows"][0], *each["rows"][0]["predicted"]))
     assert Path("v.md").read_text(encoding="utf-8").startswith("# Held against silicon\n")
 
 
