@@ -29,6 +29,7 @@ COMMANDS = {
     "info": "Describe a network: its layers, units, connections and weights.",
     "reprice": "Cost a finished run with other energies and powers, without simulating.",
     "calibrate": "Fit energies and powers of a chip to measurements.",
+    "validate": "Simulate published measurements and show predictions beside them.",
     "warmup": "Compile all kernels now, so that the first run does not wait for them.",
 }
 
