@@ -112,7 +112,8 @@ class Batches:
         if not self.many:
             return 1.0
         timer = self.timer
-        sent = packet_kernels.count_sends(activity.value, timer.form) if timer.form else activity.neuron.size
+        units = timer.form == packet_kernels.UNITS
+        sent = int(np.abs(activity.value).sum()) if units else activity.neuron.size
         rows = sent * self._rows_each + timer.program.network.size // 16
         return max(rows / MOST_ROWS, 1 / MOST_STEPS)
 

@@ -57,15 +57,6 @@ def sends_of(message, form):
 
 
 @nb.njit(cache=True, nogil=True)
-def count_sends(value, form):
-    """Return how often messages are sent, all added up."""
-    total = 0
-    for m in range(value.size):
-        total += sends_of(value[m], form)
-    return total
-
-
-@nb.njit(cache=True, nogil=True)
 def count_rows(neuron, value, axon_start, form):
     """Return the rows of the axon table that messages use, as often as they are sent: a bound on the packets."""
     rows = 0
