@@ -67,12 +67,19 @@ def _refuse_graded(network: Network, chip: Chip) -> None:
         layer.name for layer in network.layers if layer.unit.graded and layer.unit.state_names and layer.name in feeding
     ]
     if graded:
-        ways = "" if chip.sync.kind == "none" or chip.core.kind == "crossbar" else ", or send them as unit spikes "
         raise MessageWidthError(
             f"{network.name}: layers {', '.join(graded)} send messages with a value; {chip.name} carries spikes "
             "without a value (network.payload is 0 bits); choose a chip with graded messages, such as loihi2"
-            + (f"{ways}(--messages units)" if ways else "")
+            f"{other_ways(chip)}"
         )
+
+
+def other_ways(chip: Chip) -> str:
+    """Return words on how else than graded the chip could send values; none where it cannot."""
+    if chip.sync.kind == "none" or chip.core.kind == "crossbar":
+        return ""
+    split = " or split" if int(chip.network.payload.value) > 1 else ""
+    return f", or send them as units{split} (--messages)"
 
 
 def axons(network: Network, chip: Chip, messages: str) -> NDArray[np.int64]:

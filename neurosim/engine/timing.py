@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hwmodels import Chip
 from neurosim.compiler import Program
 from neurosim.compiler.memory import state_words
-from neurosim.compiler.messages import message_ranges, packet_bits
+from neurosim.compiler.messages import message_ranges, other_ways, packet_bits
 from neurosim.compiler.topology import chip_topology, link_classes
 from neurosim.compiler.visits import crossbar_words
 from neurosim.engine import packet_kernels, row_kernels
@@ -288,7 +288,7 @@ class TimeRun:
             carried = f"{payload} bits, signed" if graded else "spikes without a value"
             if graded and split:
                 carried = f"{least}..{most} in pieces of {payload} bits"
-            others = "" if split or not layer.unit.graded else "; or send them otherwise (messages: units, split)"
+            others = other_ways(program.chip) if program.messages == "graded" and layer.unit.graded else ""
             raise MessageWidthError(
                 f"layer {layer.name}, {program.step_name} {activity.timestep}: a message of {worst} needs "
                 f"{1 + max(max(high, 0).bit_length(), max(-low - 1, 0).bit_length())} bits; this layer's messages on "
