@@ -48,7 +48,13 @@ def load(path: str | Path, **options: Any) -> Network | Program:
     return read_network(path, **options)
 
 
-def compile(network: Network, chip: str | Chip, seed: int = 0, overrides: Mapping[str, str] | None = None) -> Program:
+def compile(
+    network: Network,
+    chip: str | Chip,
+    seed: int = 0,
+    overrides: Mapping[str, str] | None = None,
+    messages: str = "graded",
+) -> Program:
     """Map a network onto a chip.
 
     Parameters
@@ -61,6 +67,9 @@ def compile(network: Network, chip: str | Chip, seed: int = 0, overrides: Mappin
         Seed of the placement.
     overrides
         Values to put in place of the chip file's, by dotted key; only with a name or a path.
+    messages
+        How messages with a value go: ``graded``, each in one packet a destination; ``units``, as |d| unit spikes;
+        ``split``, in packets of a payload each.
 
     Raises
     ------
@@ -68,14 +77,16 @@ def compile(network: Network, chip: str | Chip, seed: int = 0, overrides: Mappin
         The chip is unknown or its description wrong.
     CapacityError
         The network does not fit.
+    MessageWidthError
+        The chip cannot carry the network's messages so.
     """
     if not isinstance(network, Network):
         raise InputError(f"a network is needed, this is a {type(network).__name__}; load one first")
     if isinstance(chip, Chip):
         if overrides:
             raise InputError("overrides need a chip's name or path; this chip is loaded already")
-        return compile_network(network, chip, seed)
-    return compile_network(network, load_chip(str(chip), overrides), seed)
+        return compile_network(network, chip, seed, messages=messages)
+    return compile_network(network, load_chip(str(chip), overrides), seed, messages=messages)
 
 
 def input_layer(network: Network) -> Layer:

@@ -107,6 +107,12 @@ def model_argument(command: Callable[..., Any]) -> Callable[..., Any]:
 def chip_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose a chip, its constants and the placement."""
     for option in (
+        click.option(
+            "--messages",
+            type=click.Choice(["graded", "units", "split"]),
+            help="How messages with a value go: in a packet each, as unit spikes, or in packets of a payload each.  "
+            "[default: graded]",
+        ),
         click.option("--seed", type=click.IntRange(min=0), metavar="S", help="Seed of the placement.  [default: 0]"),
         click.option(
             "--set",
@@ -253,7 +259,10 @@ def require_chip(chip: str | None, hint: str = "") -> str:
 
 
 def refuse_options(
-    reader: Mapping[str, Any], settings: Mapping[str, str] | None = None, seed: int | None = None
+    reader: Mapping[str, Any],
+    settings: Mapping[str, str] | None = None,
+    seed: int | None = None,
+    messages: str | None = None,
 ) -> None:
     """Refuse the options that a compiled program has behind it.
 
@@ -263,7 +272,7 @@ def refuse_options(
         One was given.
     """
     given = [f"--{name.replace('_', '-')}" for name in reader]
-    given += ["--set"] * bool(settings) + ["--seed"] * (seed is not None)
+    given += ["--set"] * bool(settings) + ["--seed"] * (seed is not None) + ["--messages"] * (messages is not None)
     if given:
         raise click.UsageError(
             f"{', '.join(given)}: a compiled program takes no such option; give it to neurosim compile."
@@ -271,7 +280,12 @@ def refuse_options(
 
 
 def compile_model(
-    model: Model, chip: str, seed: int, settings: Mapping[str, str], reader: Mapping[str, Any]
+    model: Model,
+    chip: str,
+    seed: int,
+    settings: Mapping[str, str],
+    reader: Mapping[str, Any],
+    messages: str | None = None,
 ) -> tuple[Program, tuple[str, ...]]:
     """Read a network, compile it, and return the program with the notes on the model."""
     from hwmodels import load_chip
@@ -281,7 +295,7 @@ def compile_model(
     target = load_chip(chip, settings)
     with named(model):
         network, notes = read_model(model, reader)
-        return compile_network(network, target, seed), (*model.notes, *notes)
+        return compile_network(network, target, seed, messages=messages or "graded"), (*model.notes, *notes)
 
 
 def read_model(model: Model, reader: Mapping[str, Any]) -> tuple[Network, tuple[str, ...]]:

@@ -24,7 +24,13 @@ from neurosim.errors import InputError
 )
 @common.reader_options
 def command(
-    model: str, chip: str | None, output: Path, settings: dict[str, str], seed: int | None, **reader: Any
+    model: str,
+    chip: str | None,
+    output: Path,
+    settings: dict[str, str],
+    seed: int | None,
+    messages: str | None,
+    **reader: Any,
 ) -> None:
     """Place a network on a chip and write the compiled program.
 
@@ -45,7 +51,8 @@ def command(
     from neurosim.report.layout import print_list
     from neurosim.report.program_table import print_program
 
-    program, notes = common.compile_model(found, chip, seed or 0, settings, common.reader_arguments(**reader))
+    reading = common.reader_arguments(**reader)
+    program, notes = common.compile_model(found, chip, seed or 0, settings, reading, messages)
     with common.outputs():
         write_program(program, output)
     console = Console(highlight=False)

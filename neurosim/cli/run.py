@@ -65,6 +65,7 @@ def command(
     layout: str | None,
     settings: dict[str, str],
     seed: int | None,
+    messages: str | None,
     json_file: Path | None,
     csv_folder: Path | None,
     results_file: Path | None,
@@ -92,7 +93,7 @@ def command(
     found = common.find_model(model)
     options = common.reader_arguments(**reader)
     if found.compiled:
-        common.refuse_options(options, settings, seed)
+        common.refuse_options(options, settings, seed, messages)
     else:
         chip = common.require_chip(chip, found.hint)
     window = timeline.trace_window(timeline_file, timeline_steps, timeline_cores, timeline_events)
@@ -120,7 +121,7 @@ def command(
     if chip is None or found.compiled:
         program, notes = _load_program(found.path, chip), found.notes
     else:
-        program, notes = common.compile_model(found, chip, seed or 0, settings, options)
+        program, notes = common.compile_model(found, chip, seed or 0, settings, options, messages)
     notes = (*notes, *shipped)
     fed = read_frames(frames, input_layer(program.network), layout)
     origin = Origin.of_files(found.path, frames, fed)

@@ -9,7 +9,9 @@ from itertools import pairwise, starmap
 import numpy as np
 from numpy.typing import NDArray
 
+from hwmodels import Chip
 from neurosim.compiler.encoding import SynapseStore
+from neurosim.compiler.messages import axons, mirrored
 from neurosim.compiler.program import CoreSlice
 from neurosim.network import Connection, Network
 
@@ -25,7 +27,7 @@ class AxonTable:
     in_entries, out_entries
         int64 (C,): entries of each core's axon-in and axon-out tables.
     packets
-        int64 (n,): packets that each neuron sends, each found by an entry of the axon-out table.
+        int64 (n,): entries of the axon-out table of each neuron: one for each packet that it sends by each axon.
     traffic
         int64 (C, C): messages from core to core if every neuron sends once.
     """
@@ -52,6 +54,22 @@ def source_neurons(network: Network, connection: Connection) -> NDArray[np.int64
     return np.concatenate(parts)
 
 
+def synapse_stores(network: Network, chip: Chip, messages: str) -> list[SynapseStore]:
+    """Return how the synapses of each connection are stored, where messages go as `messages` says.
+
+    Raises
+    ------
+    CapacityError, ModelError
+        As `SynapseStore`.
+    """
+    each, twice = axons(network, chip, messages), mirrored(network, messages)
+    return [
+        SynapseStore(c, network[c.target], chip, each[sources], twice[sources])
+        for c in network.connections
+        for sources in (source_neurons(network, c),)
+    ]
+
+
 def _connections_into(
     network: Network, stores: Sequence[SynapseStore]
 ) -> list[list[tuple[NDArray[np.int64], SynapseStore]]]:
@@ -75,6 +93,7 @@ def build_axon_table(
     neuron_core: NDArray[np.int32],
     routed: bool = False,
     lanes: bool = False,
+    axons_each: NDArray[np.int64] | None = None,
 ) -> AxonTable:
     """Build the table without listing a convolution's synapses.
 
@@ -92,6 +111,8 @@ def build_axon_table(
         Whether routing tables copy a neuron's packet on its way; else it sends one to each destination core.
     lanes
         Whether the chip's cores take several synapses at a time, so that conflicts are counted.
+    axons_each
+        int64 (n,): axons of each neuron, which take as many entries at both ends; None for one each.
     """
     cores, n = len(slices), network.size
     into = _connections_into(network, stores)
@@ -104,6 +125,13 @@ def build_axon_table(
     synops, nonzero, words = (np.empty(start[-1], dtype=np.int32) for _ in range(3))
     conflicts = np.empty(start[-1], dtype=np.int32) if lanes else None
     in_entries, traffic = np.zeros(cores, dtype=np.int64), np.zeros((cores, cores), dtype=np.int64)
+    core_axons = np.ones(cores, dtype=np.int64)
+    if axons_each is not None:
+        np.maximum.at(core_axons, neuron_core, axons_each)
+
+    def own_cores(sources: NDArray[np.int64]) -> int:
+        return int(core_axons[np.bincount(neuron_core[sources], minlength=cores) > 0].sum())
+
     packets, last, place = np.zeros(n, dtype=np.int64), np.full(n, -1, dtype=np.int32), start[:-1].copy()
     # Cores in their order, and for each its connections in theirs: the rows of a neuron come in the order that they
     # have in the table.
@@ -111,7 +139,7 @@ def build_axon_table(
         for positions, store in into[part.layer]:
             kept = store.store(part)
             sources, own = positions[kept.fan_out.sources], kept.axon_in_entries
-            in_entries[core] += np.count_nonzero(np.bincount(neuron_core[sources])) if own is None else own
+            in_entries[core] += own_cores(sources) if own is None else own
             columns = [kept.fan_out.structural, kept.fan_out.nonzero, kept.words_read]
             targets = [synops, nonzero, words]
             if conflicts is not None:
@@ -128,8 +156,8 @@ def build_axon_table(
                 last[fresh] = core
                 packets[fresh] += 1
                 traffic[:, core] += np.bincount(neuron_core[fresh], minlength=cores)
-    if routed:
-        packets = np.minimum(packets, 1)
+    packets = np.minimum(packets, 1) if routed else packets
+    packets = packets if axons_each is None else packets * axons_each
     return AxonTable(
         start,
         core_column,

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels import Chip
-from neurosim.compiler.axons import AxonTable, build_axon_table
+from neurosim.compiler.axons import AxonTable, build_axon_table, synapse_stores
 from neurosim.compiler.encoding import SynapseStore
 from neurosim.compiler.memory import CoreNeed, core_need, shortages, tile_shortages
+from neurosim.compiler.messages import axons, check_messages
 from neurosim.compiler.partition import fewest_cores, splits
 from neurosim.compiler.placement import Placements, place
 from neurosim.compiler.program import CoreSlice, Program, own_memories
 from neurosim.compiler.routes import build_routes
-from neurosim.errors import CapacityError, InputError, MessageWidthError, join_errors
+from neurosim.errors import CapacityError, InputError, join_errors
 from neurosim.network import Layer, Network
 
 
@@ -130,28 +131,15 @@ def _check_core_count(ways: Sequence[_LayerSplit], network: Network, chip: Chip)
         )
 
 
-def _check_messages(network: Network, chip: Chip) -> None:
-    """Refuse layers whose messages always carry a value on a chip that carries none."""
-    if int(chip.network.payload.value):
-        return
-    feeding = {name for connection in network.connections for name in connection.sources}
-    graded = [
-        layer.name for layer in network.layers if layer.unit.graded and layer.unit.state_names and layer.name in feeding
-    ]
-    if graded:
-        raise MessageWidthError(
-            f"{network.name}: layers {', '.join(graded)} send messages with a value; {chip.name} carries spikes "
-            "without a value (network.payload is 0 bits); choose a chip with graded messages, such as loihi2"
-        )
-
-
 def _neuron_order(network: Network, slices: Sequence[CoreSlice]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     groups = [part.neurons(network.layers[part.layer].shape) + network.offsets[part.layer] for part in slices]
     start = np.concatenate(([0], np.cumsum([len(g) for g in groups], dtype=np.int64)))
     return np.concatenate(groups).astype(np.int32), start
 
 
-def compile_network(network: Network, chip: Chip, seed: int = 0, placed: Placements | None = None) -> Program:
+def compile_network(
+    network: Network, chip: Chip, seed: int = 0, placed: Placements | None = None, messages: str = "graded"
+) -> Program:
     """Map `network` onto `chip`.
 
     Parameters
@@ -162,6 +150,8 @@ def compile_network(network: Network, chip: Chip, seed: int = 0, placed: Placeme
         Seed of the placement.
     placed
         Placements of earlier compilations, which are used and added to; they change nothing but the time it takes.
+    messages
+        How messages with a value go, one of `neurosim.compiler.messages.MESSAGES`.
 
     Returns
     -------
@@ -173,17 +163,18 @@ def compile_network(network: Network, chip: Chip, seed: int = 0, placed: Placeme
         A layer, memory, table, delay or weight exceeds a limit of the chip, or there are too few cores. Routing
         tables and memories that a tile shares are held against their limits after placement.
     MessageWidthError
-        A layer sends values and the chip carries none.
+        A layer sends values that the chip cannot carry so.
     ModelError
         A connection gives an image of another shape than its target's.
     InputError
-        The seed is negative or has more than 63 bits.
+        The seed is negative or has more than 63 bits, or `messages` is not known.
     """
     if not 0 <= seed < 1 << 63:
         raise InputError(f"seed is {seed}; give one from 0 to {(1 << 63) - 1}")
     _check_delays(network, chip)
-    _check_messages(network, chip)
-    stores = [SynapseStore(c, network[c.target], chip) for c in network.connections]
+    check_messages(network, chip, messages)
+    each = axons(network, chip, messages)
+    stores = synapse_stores(network, chip, messages)
     ways = []
     for number, layer in enumerate(network.layers):
         into = [i for i, c in enumerate(network.connections) if c.target == layer.name]
@@ -196,7 +187,7 @@ def compile_network(network: Network, chip: Chip, seed: int = 0, placed: Placeme
         neuron_core = np.empty(network.size, dtype=np.int32)
         neuron_core[order] = np.repeat(np.arange(len(slices), dtype=np.int32), np.diff(start))
         table = build_axon_table(
-            network, slices, stores, neuron_core, chip.network.tables is not None, chip.core.lanes is not None
+            network, slices, stores, neuron_core, chip.network.tables is not None, chip.core.lanes is not None, each
         )
         needs = [
             core_need(
@@ -220,7 +211,7 @@ def compile_network(network: Network, chip: Chip, seed: int = 0, placed: Placeme
         for number, why in tight.items():
             first, last = network.offsets[number], network.offsets[number + 1]
             ways[number].refine(why, table.packets[first:last])
-    return _program(network, chip, seed, slices, order, start, table, needs, placed)
+    return _program(network, chip, seed, slices, order, start, table, needs, placed, messages, each)
 
 
 def _program(
@@ -233,6 +224,8 @@ def _program(
     table: AxonTable,
     needs: Sequence[CoreNeed],
     placed: Placements | None,
+    messages: str,
+    each: NDArray[np.int64],
 ) -> Program:
     core_slot = place(table.traffic, chip, seed, placed)
     memory_bits = np.array([need.bits for need in needs], dtype=np.int64)
@@ -241,7 +234,7 @@ def _program(
         raise CapacityError(join_errors(network.name, errors))
     routes = None
     if chip.network.tables is not None:
-        routes = build_routes(chip, core_slot, table.traffic, int(np.diff(start).max()))
+        routes = build_routes(chip, core_slot, table.traffic, int(np.add.reduceat(each[order], start[:-1]).max()))
     return Program(
         network=network,
         chip=chip,
@@ -263,4 +256,5 @@ def _program(
         axon_out_entries=table.out_entries,
         traffic=table.traffic,
         routes=routes,
+        messages=messages,
     )

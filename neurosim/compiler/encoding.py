@@ -25,11 +25,12 @@ MOST_KEPT_SOURCES = 1 << 20
 """Entries of source neurons, about 24 bytes each, that a connection's stores keep; more are worked out again."""
 
 
-def weight_bits(weights: NDArray[np.int32], chip: Chip, label: str) -> int:
+def weight_bits(weights: NDArray[np.int32], chip: Chip, label: str, mirrored: bool = False) -> int:
     """Return the stored width of each weight, in bits.
 
     A power of two common to all weights is stored once, as an exponent. Where the chip has sign modes
-    and all weights share a sign, only magnitudes are stored.
+    and all weights share a sign, only magnitudes are stored. Where lists are `mirrored` weights are stored with the
+    other sign too, as wide.
 
     Raises
     ------
@@ -44,12 +45,13 @@ def weight_bits(weights: NDArray[np.int32], chip: Chip, label: str) -> int:
     if formats.sign_modes and (low >= 0 or high <= 0):
         need = max(abs(low), abs(high)).bit_length()
     else:
+        low, high = (min(low, -high), max(high, -low)) if mirrored else (low, high)
         need = 1 + max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0)
     fitting = [bits for bits in formats.bits.value if bits >= need]
     if not fitting:
         raise CapacityError(
-            f"{label}: weights {weights.min()}..{weights.max()} need {need} bits; {chip.name} stores at most "
-            f"{max(formats.bits.value)}; quantise the layer to fewer bits"
+            f"{label}: weights {weights.min()}..{weights.max()}{' and their negatives' if mirrored else ''} need "
+            f"{need} bits; {chip.name} stores at most {max(formats.bits.value)}; quantise the layer to fewer bits"
         )
     return int(min(fitting))
 
@@ -123,6 +125,10 @@ class SynapseStore:
         Its target.
     chip
         Where.
+    axons
+        int64 (in_size,): axons of each source, each with an entry of its own; one without.
+    mirrored
+        bool (in_size,): sources whose synapses are stored a second time, with the other sign; none without.
 
     Raises
     ------
@@ -132,15 +138,25 @@ class SynapseStore:
         The connection gives an image of another shape than the layer's.
     """
 
-    def __init__(self, connection: Connection, layer: Layer, chip: Chip) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        layer: Layer,
+        chip: Chip,
+        axons: NDArray[np.int64] | None = None,
+        mirrored: NDArray[np.bool_] | None = None,
+    ) -> None:
         self.transform: Transform = connection.transform
+        self.axons = axons if axons is not None and (axons != 1).any() else None
+        self.mirrored = mirrored if mirrored is not None and mirrored.any() else None
         self.layer = layer
         if problem := shape_problem(self.transform, layer):
             raise ModelError(f"{connection.label}: {problem}")
         self.encodings = chip.core.encodings
         self.lanes = Lanes.of(chip)
         self.word_bits = int(chip.core.memories.synapse.word.value)
-        self.synapse_bits = weight_bits(self.transform.weights, chip, connection.label)
+        twice = self.mirrored is not None
+        self.synapse_bits = weight_bits(self.transform.weights, chip, connection.label, twice)
         if connection.delay is not None and connection.delay.kind == "synapse":
             self.synapse_bits += connection.delay.longest.bit_length()
         self._stored: dict[Box, StoredSynapses] = {}
@@ -210,7 +226,14 @@ class SynapseStore:
 
     def _store_dense(self, fan_out: FanOut) -> StoredSynapses:
         words = self._list_words(self.encodings.dense, fan_out.structural)
-        return StoredSynapses(Encoding.DENSE, int(words.sum()), fan_out, words, int(fan_out.sources.size))
+        return StoredSynapses(Encoding.DENSE, self._taken(words, fan_out), fan_out, words, self._entries(fan_out))
+
+    def _taken(self, words: NDArray[np.int64], fan_out: FanOut) -> int:
+        """Return the words that the lists of sources take, int64 (m,) each, some of them twice."""
+        return int(words.sum()) + (0 if self.mirrored is None else int(words[self.mirrored[fan_out.sources]].sum()))
+
+    def _entries(self, fan_out: FanOut) -> int:
+        return int(fan_out.sources.size if self.axons is None else self.axons[fan_out.sources].sum())
 
     def _store_sparse(self, fan_out: FanOut) -> StoredSynapses:
         kept = fan_out.nonzero > 0
@@ -219,7 +242,7 @@ class SynapseStore:
             sources, nonzero, taps = sources[kept], nonzero[kept], taps[kept]
         part = FanOut(sources, nonzero, nonzero, taps)
         words = self._list_words(self.encodings.sparse, part.nonzero)
-        return StoredSynapses(Encoding.SPARSE, int(words.sum()), part, words, int(part.sources.size))
+        return StoredSynapses(Encoding.SPARSE, self._taken(words, part), part, words, self._entries(part))
 
     def _store_kernel(self, transform: Conv2d, fan_out: FanOut, box: Box) -> StoredSynapses:
         # A depthwise pooling kernel of ones is one weight, whatever the channel.
@@ -228,6 +251,10 @@ class SynapseStore:
         return StoredSynapses(Encoding.CONV, self._kernel_words(transform, box), fan_out, read, None)
 
     def _kernel_words(self, transform: Conv2d, box: Box) -> int:
+        # All sources share the kernel.
+        return self._one_kernel_words(transform, box) * (1 if self.mirrored is None else 2)
+
+    def _one_kernel_words(self, transform: Conv2d, box: Box) -> int:
         if isinstance(transform, Pool2d):
             return int(self._list_words(self.encodings.conv, 1))
         (low, high), *_ = box

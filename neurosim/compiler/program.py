@@ -107,6 +107,8 @@ class Program:
         int64 (C, C): messages from core to core if every neuron sends once.
     routes
         Trees and routing tables; None where the chip has no tables, and each message goes to one core.
+    messages
+        How messages with a value go, one of `neurosim.compiler.messages.MESSAGES`.
     """
 
     network: Network
@@ -129,6 +131,7 @@ class Program:
     traffic: NDArray[np.int64]
     axon_conflicts: NDArray[np.int32] | None = field(default=None, kw_only=True)
     routes: Routes | None = field(default=None, kw_only=True)
+    messages: str = field(default="graded", kw_only=True)
 
     def __repr__(self) -> str:
         return f"<Program {self.network.name} on {self.chip.name}: {self.cores} cores, {self.axon_core.size} axon rows>"

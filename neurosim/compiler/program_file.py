@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels import Chip
+from neurosim.compiler.messages import check_messages
 from neurosim.compiler.program import MEMORIES, CoreSlice, Program
 from neurosim.compiler.program_checks import check_program
 from neurosim.compiler.program_fields import Fields, error_lines, put_array, put_number, put_text
 from neurosim.compiler.program_network import read_network, write_network
 from neurosim.compiler.program_routes import read_routes, write_routes
 from neurosim.compiler.routes import Routes
-from neurosim.errors import ChipError, InputError, join_errors, suggest
+from neurosim.errors import ChipError, InputError, MessageWidthError, join_errors, suggest
 from neurosim.files import atomic_path
 from neurosim.network import Network
 
@@ -66,6 +67,8 @@ def put_program(file: h5py.Group, program: Program) -> None:
     """Write a program into a group, a file's root or one within another file."""
     put_text(file, "schema", SCHEMA)
     put_number(file, "seed", program.seed)
+    if program.messages != "graded":
+        put_text(file, "messages", program.messages)
     write_network(file.create_group("network"), program.network)
     put_array(file, "chip", np.array([json.dumps(program.chip.to_dict(), indent=1).encode("utf-8")]))
     cores = file.create_group("cores")
@@ -133,7 +136,7 @@ def get_program(root: Fields) -> Program | None:
     """Read a program from a group; None where something is wrong, which then stands in the fields' errors."""
     if not _is_schema(root):
         return None
-    root.only(GROUPS, ("schema", "seed"))
+    root.only(GROUPS, ("schema", "seed", "messages"))
     seed = root.integer("seed", 0)
     inner = root.inner("network")
     network = None if inner is None else read_network(inner)
@@ -149,8 +152,26 @@ def get_program(root: Fields) -> Program | None:
     arrays["routes"] = _read_routes(root, chip, arrays["traffic"])
     if root.errors or network is None or chip is None or seed is None:
         return None
+    messages = _read_messages(root, network, chip)
+    if messages is None:
+        return None
     slices = _slices(network, arrays.pop("layer"), arrays.pop("box"), arrays.pop("neuron_slots"))
-    return Program(network=network, chip=chip, seed=seed, slices=slices, **arrays)
+    return Program(network=network, chip=chip, seed=seed, slices=slices, messages=messages, **arrays)
+
+
+def _read_messages(root: Fields, network: Network, chip: Chip) -> str | None:
+    """Return how messages go; None, with an error, where the chip cannot send them so."""
+    if "messages" not in root.group.attrs:
+        return "graded"
+    messages = root.text("messages")
+    if messages is None:
+        return None
+    try:
+        check_messages(network, chip, messages)
+    except (InputError, MessageWidthError) as error:
+        root.attribute_error("messages", str(error))
+        return None
+    return messages
 
 
 def _is_schema(root: Fields) -> bool:

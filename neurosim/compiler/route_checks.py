@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from neurosim.compiler.messages import axons
 from neurosim.compiler.program import Program
 from neurosim.compiler.program_fields import first_wrong as _first
 from neurosim.compiler.routes import Routes, table_shortages, tree_links
@@ -33,7 +34,8 @@ def check_routes(program: Program) -> Iterator[str]:
 
 def _keys(program: Program, routes: Routes) -> Iterator[str]:
     keys, span = routes.keys, 1 << routes.key_bits
-    most = int(np.diff(program.core_start).max())
+    each = axons(program.network, program.chip, program.messages)
+    most = int(np.add.reduceat(each[program.neuron_order], program.core_start[:-1]).max())
     if most > span:
         yield f"routes: attribute key_bits is {routes.key_bits}, which number {span} neurons; a core has {most}"
     header = program.chip.network.header.value

@@ -262,7 +262,7 @@ def build_routes(chip: Chip, core_slot: NDArray[np.int32], traffic: IntArray, mo
     traffic
         int64 (C, C): messages from core to core.
     most_neurons
-        Neurons of the core with most.
+        Neurons of the core with most, each as often as it has axons.
 
     Raises
     ------

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.compiler.axons import source_neurons
-from neurosim.compiler.encoding import SynapseStore
+from neurosim.compiler.axons import source_neurons, synapse_stores
 from neurosim.compiler.program import Program
 from neurosim.errors import InputError
 from neurosim.network import Conv2d
@@ -49,9 +48,9 @@ def _add_zeros(program: Program, counted: list[NDArray[np.bool_]]) -> None:
     network, cores = program.network, program.cores
     sources = np.repeat(np.arange(network.size), np.diff(program.axon_start))
     keys, values = [sources * cores + program.axon_core], [-program.axon_charged.astype(np.int64)]
-    for connection, synapses in zip(network.connections, counted, strict=True):
+    stores = synapse_stores(network, program.chip, program.messages)
+    for connection, store, synapses in zip(network.connections, stores, counted, strict=True):
         target = network.index[connection.target]
-        store = SynapseStore(connection, network.layers[target], program.chip)
         positions = source_neurons(network, connection)
         for core, part in enumerate(program.slices):
             if part.layer != target:
@@ -84,9 +83,8 @@ def crossbar_words(program: Program) -> NDArray[np.int64]:
     """
     network, chip = program.network, program.chip
     bits = np.zeros(len(network.layers), dtype=np.int64)
-    for connection in network.connections:
+    for connection, store in zip(network.connections, synapse_stores(network, chip, program.messages), strict=True):
         target = network.index[connection.target]
-        store = SynapseStore(connection, network.layers[target], chip)
         bits[target] = max(int(bits[target]), store.synapse_bits)
     limit = chip.core.axon_in_entries
     lines = program.axon_in_entries if limit is None else np.full(program.cores, limit.value)

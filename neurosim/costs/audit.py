@@ -36,6 +36,11 @@ def audit_counts(run: RunCounts) -> None:
     equal("copies of packets = messages due at cores", int(sums[c.COPIES]), int(cores[CoreCount.PACKETS_IN]))
     charged = int(sums[[c.CHARGED_DENSE, c.CHARGED_SPARSE, c.CHARGED_CONV]].sum())
     equal("synops charged to layers = synops done by cores", charged, int(cores[CoreCount.SYNOPS_CHARGED]))
+    sends, messages, units = (sums[[c.SENDS, c.MESSAGES, c.UNIT_SPIKES]]).tolist()
+    if program.messages == "graded":
+        equal("sends = messages", sends, messages)
+    elif not messages <= sends <= units:
+        errors.append(f"messages <= sends <= unit spikes: {messages}, {sends}, {units}")
     works = list(WORKS.values())
     equal("time that layers worked = time that their cores did", int(run.busy_ps.sum()), int(cores[works].sum()))
     fed = {connection.target for connection in program.network.connections}

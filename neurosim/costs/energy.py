@@ -63,7 +63,7 @@ def energy_constants(chip: Chip) -> tuple[Constant, ...]:
             (c.UPDATES_INACTIVE,),
             "neuron_state",
         ),
-        Constant("core.neuron.send_energy", neuron.send_energy, (c.MESSAGES,), stateful=True),
+        Constant("core.neuron.send_energy", neuron.send_energy, (c.SENDS,), stateful=True),
         Constant("core.axon_out.energy", core.axon_out.energy, (c.PACKETS,), "axon_out"),
         Constant("network.energy_local", network.energy_local, (c.COPIES,)),
         Constant("network.energy_east_west", network.energy_east_west, (c.FLIT_HOPS_EAST_WEST,)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -307,6 +308,48 @@ class Result:
         """Return one count of each layer over all timesteps, int64 (layers,)."""
         total: IntArray = self.counts.layer_counts[:, :, count].sum(axis=0)
         return total
+
+    @cached_property
+    def accountings(self) -> dict[str, dict[str, float] | None] | None:
+        """What messages amount to in either accounting, however they were sent; None where none has a value.
+
+        ``run`` and ``per_inference`` (a mean over the steady ones; None where there is none), of layers whose messages
+        go to others: ``messages`` and ``graded_synops``, one for each message and synapse; ``unit_spikes`` and
+        ``unit_adds``, |d| for each message and each of its synapses; ``sends``, how often cores sent for a message to
+        each of its destinations.
+        """
+        network, c = self.network, LayerCount
+        spans = list(pairwise(network.offsets.tolist()))
+        going = np.array([bool(network.fan_out[0][a:b].any()) for a, b in spans])
+        if not any(layer.unit.graded and goes for layer, goes in zip(network.layers, going, strict=True)):
+            return None
+        columns = {
+            "messages": c.MESSAGES,
+            "graded_synops": c.SYNOPS,
+            "unit_spikes": c.UNIT_SPIKES,
+            "unit_adds": c.UNIT_ADDS,
+            "sends": c.SENDS,
+        }
+        window, counts = self.window, self.counts.layer_counts
+        run = counts.sum(axis=0)[going].sum(axis=0)
+        steady = zip(window.layer_start.tolist(), window.layer_stop.tolist(), strict=True)
+        each = np.array([counts[a:b, i].sum(axis=0) for i, (a, b) in enumerate(steady)])[going].sum(axis=0)
+        return {
+            "run": {name: int(run[column]) for name, column in columns.items()},
+            "per_inference": {name: float(each[column] / window.steady) for name, column in columns.items()}
+            if window.steady
+            else None,
+        }
+
+    @property
+    def messages_note(self) -> str | None:
+        """Sentence on messages that did not go whole; None where they did."""
+        axons = {
+            "units": "as |d| unit spikes each, by an axon for either sign, whose synapses are stored twice",
+            "split": f"in packets of {self.chip.network.payload.value} bits, each of which reads its synapses anew",
+        }
+        said = axons.get(self.program.messages)
+        return None if said is None else f"messages with a value went {said}; values are those of graded messages"
 
     @property
     def peak_link_utilisation(self) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler import Program
-from neurosim.engine import step_kernels
+from neurosim.engine import packet_kernels, step_kernels
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS, WORKS
 from neurosim.engine.critical import RESOURCES, Resource, path_totals
 from neurosim.engine.function import StepActivity
@@ -111,21 +111,21 @@ class Batches:
         """Return what share of a batch a timestep takes; a batch is full at 1."""
         if not self.many:
             return 1.0
-        rows = activity.neuron.size * self._rows_each + self.timer.program.network.size // 16
+        timer = self.timer
+        units = timer.form == packet_kernels.UNITS
+        sent = int(np.abs(activity.value).sum()) if units else activity.neuron.size
+        rows = sent * self._rows_each + timer.program.network.size // 16
         return max(rows / MOST_ROWS, 1 / MOST_STEPS)
 
     @cached_property
     def rules(self) -> step_kernels.Rules:
         """What the kernel is told."""
         timer = self.timer
-        network, chip, top = timer.program.network, timer.program.chip, timer.mesh.topology
-        payload = chip.network.payload.value
-        lowest, highest = np.ones((2, len(network.layers)), dtype=np.int64)
-        for i, (layer, sends) in enumerate(zip(network.layers, timer.layer_sends, strict=True)):
+        network, top = timer.program.network, timer.mesh.topology
+        lowest, highest = timer.ranges.T.copy()
+        for i, sends in enumerate(timer.layer_sends):
             if not sends:
                 lowest[i], highest[i] = -WIDEST, WIDEST
-            elif layer.unit.graded and payload > 1:
-                lowest[i], highest[i] = -(1 << (payload - 1)), (1 << (payload - 1)) - 1
         fast = timer.fidelity == "fast"
         mesh = timer.mesh
         return step_kernels.Rules(

@@ -20,6 +20,7 @@ from neurosim.engine.packet_kernels import (
     PACKETS_IN,
     PACKETS_OUT,
     READ,
+    SENDS,
     STATE_READ,
     STATE_WRITTEN,
     SWEEP,
@@ -28,6 +29,7 @@ from neurosim.engine.packet_kernels import (
     UPDATES_ACTIVE,
     UPDATES_INACTIVE,
     read_ticks,
+    sends_of,
 )
 
 # Columns of a copy.
@@ -35,13 +37,17 @@ COPY_CORE, COPY_READ, COPY_ACCUMULATE, COPY = 0, 1, 2, 3
 
 
 @nb.njit(cache=True, nogil=True)
-def count_branches(neuron, neuron_core, route_start):
-    """Return the copies of the packets of `neuron`, from (C + 1,) where destinations of cores begin."""
-    copies = 0
+def count_branches(neuron, value, neuron_core, route_start, form):
+    """Return the packets and the copies that messages make, from (C + 1,) where destinations of cores begin."""
+    packets, copies = 0, 0
     for m in range(neuron.size):
         core = neuron_core[neuron[m]]
-        copies += route_start[core + 1] - route_start[core]
-    return copies
+        each = route_start[core + 1] - route_start[core]
+        if each > 0:
+            sends = sends_of(value[m], form)
+            packets += sends
+            copies += each * sends
+    return packets, copies
 
 
 @nb.njit(cache=True, nogil=True)
@@ -76,6 +82,7 @@ def build_branches(
     inactive_time,
     send_time,
     axon_out_time,
+    form,
     flits,
     work,
     source,
@@ -88,8 +95,8 @@ def build_branches(
 ):
     """Sweep every core's neurons in order; return the packets and the copies.
 
-    A message makes one packet, with a copy for every core of its core's tree: also for one where the neuron has no
-    synapses, which takes axon-in there and nothing more.
+    Each time a message is sent it makes one packet, with a copy for every core of its core's tree: also for one where
+    the neuron has no synapses, which takes axon-in there and nothing more.
 
     Parameters (C cores, n neurons, L layers, A axon rows, D destinations, N packets, M copies)
     ----------
@@ -102,7 +109,7 @@ def build_branches(
     core_first, tail_work
         int64 (C + 1,) and (C,), filled; see `time_step`.
 
-    All others as in `packet_kernels.build_packets`.
+    All others as in `packet_kernels.build_packets` and `packet_kernels.Sweep`.
     """
     packets = 0
     made = 0
@@ -137,50 +144,54 @@ def build_branches(
                 continue
             counts[MESSAGES] += 1
             counts[LARGEST] = max(counts[LARGEST], abs(message))
-            if words > 0:
-                pending += send_time
-            if route_start[core] == route_start[core + 1]:
-                continue
-            row = axon_start[neuron]
-            for place in range(route_start[core], route_start[core + 1]):
-                core_to = route_core[place]
-                reading, adding = np.int64(0), np.int64(0)
-                while row < axon_start[neuron + 1] and axon_core[row] == core_to:
-                    kind, charged = axon_encoding[row], axon_charged[row]
-                    counts[CHARGED + kind] += charged
-                    core_counts[core_to, SYNOPS_CHARGED] += charged
-                    if not crossbar:
-                        counts[SYNAPSE_WORDS] += axon_words[row]
-                        reading += read_ticks(axon_words[row], word_latency, word_time, words_at_once)
-                        adding += (charged + lanes - 1) // lanes * group_time[kind]
-                        if axon_conflicts.size > 0:
-                            adding += axon_conflicts[row] * conflict_time
-                    row += 1
-                copies[made, COPY_CORE] = core_to
-                copies[made, COPY_READ] = reading
-                copies[made, COPY_ACCUMULATE] = adding
-                core_counts[core_to, PACKETS_IN] += 1
-                core_counts[core_to, READ] += reading
-                core_counts[core_to, ACCUMULATE] += adding
-                made += 1
-            reached = made - copy_first[packets]
-            pending += axon_out_time
-            flits[packets] = length
-            work[packets] = pending
-            source[packets] = core
-            total += pending
-            pending = 0
-            x, y, z = tree_hops[core, 0], tree_hops[core, 1], tree_hops[core, 2]
-            counts[PACKETS] += 1
-            counts[COPIES] += reached
-            counts[FLITS] += length
-            counts[HOPS] += x + y + z
-            counts[FLIT_HOPS_X] += x * length
-            counts[FLIT_HOPS_Y] += y * length
-            counts[FLIT_HOPS_CHIPS] += z * length
-            core_counts[core, PACKETS_OUT] += 1
-            packets += 1
-            copy_first[packets] = made
+            reaches = route_start[core] < route_start[core + 1]
+            sends = sends_of(message, form) if reaches else np.int64(1)
+            counts[SENDS] += sends
+            for _ in range(sends):
+                if words > 0:
+                    pending += send_time
+                if not reaches:
+                    continue
+                row = axon_start[neuron]
+                for place in range(route_start[core], route_start[core + 1]):
+                    core_to = route_core[place]
+                    reading, adding = np.int64(0), np.int64(0)
+                    while row < axon_start[neuron + 1] and axon_core[row] == core_to:
+                        kind, charged = axon_encoding[row], axon_charged[row]
+                        counts[CHARGED + kind] += charged
+                        core_counts[core_to, SYNOPS_CHARGED] += charged
+                        if not crossbar:
+                            counts[SYNAPSE_WORDS] += axon_words[row]
+                            reading += read_ticks(axon_words[row], word_latency, word_time, words_at_once)
+                            adding += (charged + lanes - 1) // lanes * group_time[kind]
+                            if axon_conflicts.size > 0:
+                                adding += axon_conflicts[row] * conflict_time
+                        row += 1
+                    copies[made, COPY_CORE] = core_to
+                    copies[made, COPY_READ] = reading
+                    copies[made, COPY_ACCUMULATE] = adding
+                    core_counts[core_to, PACKETS_IN] += 1
+                    core_counts[core_to, READ] += reading
+                    core_counts[core_to, ACCUMULATE] += adding
+                    made += 1
+                reached = made - copy_first[packets]
+                pending += axon_out_time
+                flits[packets] = length
+                work[packets] = pending
+                source[packets] = core
+                total += pending
+                pending = 0
+                x, y, z = tree_hops[core, 0], tree_hops[core, 1], tree_hops[core, 2]
+                counts[PACKETS] += 1
+                counts[COPIES] += reached
+                counts[FLITS] += length
+                counts[HOPS] += x + y + z
+                counts[FLIT_HOPS_X] += x * length
+                counts[FLIT_HOPS_Y] += y * length
+                counts[FLIT_HOPS_CHIPS] += z * length
+                core_counts[core, PACKETS_OUT] += 1
+                packets += 1
+                copy_first[packets] = made
         tail_work[core] = pending
         core_counts[core, SWEEP] += total + pending
         core_first[core + 1] = packets

@@ -22,7 +22,7 @@ from neurosim.engine.function import FunctionRun
 from neurosim.errors import InputError
 from neurosim.files import atomic_path
 
-SCHEMA = "neurosim.checkpoint/2"
+SCHEMA = "neurosim.checkpoint/3"
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -59,7 +59,7 @@ def run_digest(program: Program, frames: dict[str, NDArray[Any]], fidelity: str)
             else:
                 digest.update(json.dumps(value, sort_keys=True).encode())
 
-    add(SCHEMA, fidelity, program.seed, program.chip.to_dict(), program.network.name)
+    add(SCHEMA, fidelity, program.messages, program.seed, program.chip.to_dict(), program.network.name)
     for layer in program.network.layers:
         add(layer.name, list(layer.shape), layer.unit.to_dict())
     for connection in program.network.connections:

@@ -10,7 +10,9 @@ class LayerCount(IntEnum):
 
     COPIES are the messages that packets bring to cores: one a packet, more if it is multicast.
     Everything a message causes, up to the synapses it meets on other layers' cores, is booked to the
-    layer that sent it; a neuron's update is booked to its own layer.
+    layer that sent it; a neuron's update is booked to its own layer. SENDS is how often cores sent for messages to
+    each of their destinations: once, or as unit spikes or pieces. UNIT_SPIKES and UNIT_ADDS are what messages are, or
+    would be, as unit spikes, however they were sent: sum of |d|, and of |d| times the synapses met.
     """
 
     MESSAGES = 0
@@ -32,6 +34,9 @@ class LayerCount(IntEnum):
     LARGEST_MESSAGE = 16
     FLIT_HOPS_CHIPS = 17
     COPIES = 18
+    SENDS = 19
+    UNIT_SPIKES = 20
+    UNIT_ADDS = 21
 
 
 LAYER_COUNTS = len(LayerCount)

@@ -263,6 +263,7 @@ class FlowRun(TimeRun):
         sent = np.diff(activity.layer_start) > 0
         counts[:, LayerCount.LARGEST_MESSAGE] = np.where(sent, np.abs(extremes).max(axis=1), 0)
         self._count_synops(activity, counts)
+        counts[:, LayerCount.SENDS] = counts[:, LayerCount.MESSAGES]
         messages = np.zeros(program.cores, dtype=np.int64)
         np.add.at(messages, self.neuron_core, flow.sent)
         mine = self.units[program.core_layer]

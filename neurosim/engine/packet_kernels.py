@@ -25,18 +25,56 @@ MESSAGES, UPDATES_ACTIVE, UPDATES_INACTIVE, PACKETS, FLITS, HOPS, FLIT_HOPS_X, F
     9,
 )
 CHARGED, SYNAPSE_WORDS, STATE_READ, STATE_WRITTEN, LARGEST, FLIT_HOPS_CHIPS, COPIES = 10, 13, 14, 15, 16, 17, 18
+SENDS, UNIT_SPIKES, UNIT_ADDS = 19, 20, 21
 
 # Columns of the core counts; the same numbers as `CoreCount`.
 PACKETS_OUT, PACKETS_IN, SYNOPS_CHARGED, SWEEP, READ, ACCUMULATE = 0, 1, 2, 3, 6, 7
 
 
+# How messages go: one packet a destination for each; else in pieces of so many bits.
+WHOLE, UNITS = 0, -1
+
+MOST_ROWS = 1 << 25
+"""Most rows of the axon table that a timestep's messages may use where they go in several packets: some GiB."""
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def sends_of(message, form):
+    """Return how often a core sends for a message to each of its destinations.
+
+    |message| unit spikes, or the fewest signed digits of `form` bits (2 or more) that hold it: a digit of b bits lies
+    in -2**(b-1)..2**(b-1)-1 and counts 2**b times the one before. See docs/decisions/0007-number-formats.md.
+    """
+    if form == WHOLE:
+        return np.int64(1)
+    if form == UNITS:
+        return abs(message)
+    half, sends = np.int64(1) << (form - 1), np.int64(1)
+    while not -half <= message < half:
+        message = (message + half) >> form
+        sends += 1
+    return sends
+
+
 @nb.njit(cache=True, nogil=True)
-def count_rows(neuron, axon_start):
-    """Return the rows of the axon table that the messages of `neuron` use: a bound on the packets."""
+def count_rows(neuron, value, axon_start, form):
+    """Return the rows of the axon table that messages use, as often as they are sent: a bound on the packets."""
     rows = 0
     for m in range(neuron.size):
-        rows += axon_start[neuron[m] + 1] - axon_start[neuron[m]]
+        rows += (axon_start[neuron[m] + 1] - axon_start[neuron[m]]) * sends_of(value[m], form)
     return rows
+
+
+@nb.njit(cache=True, nogil=True)
+def count_units(neuron, value, layer_start, fan_out, counts):
+    """Count what the messages of each layer are as unit spikes, in the columns of the last two of `LayerCount`."""
+    for layer in range(layer_start.size - 1):
+        spikes, adds = np.int64(0), np.int64(0)
+        for m in range(layer_start[layer], layer_start[layer + 1]):
+            spikes += abs(value[m])
+            adds += abs(value[m]) * fan_out[neuron[m]]
+        counts[layer, UNIT_SPIKES] = spikes
+        counts[layer, UNIT_ADDS] = adds
 
 
 @nb.njit(cache=True, nogil=True)
@@ -112,6 +150,8 @@ class Sweep(NamedTuple):
         Ticks of the two kinds of update, of a message, of one destination.
     one_port
         Whether reading and adding up share a port, so that they are one stage.
+    form
+        How messages go: `WHOLE`, `UNITS`, or the bits of the pieces that they go in.
     """
 
     neuron_order: Any
@@ -142,6 +182,7 @@ class Sweep(NamedTuple):
     send_time: int
     axon_out_time: int
     one_port: bool
+    form: int
 
 
 @nb.njit(cache=True, nogil=True)
@@ -210,53 +251,58 @@ def build_packets(
                 continue
             counts[MESSAGES] += 1
             counts[LARGEST] = max(counts[LARGEST], abs(message))
-            if words > 0:
-                pending += sweep.send_time
-            last = -1
-            copy = (made - 1) * COPY_ROW
-            for row in range(axon_start[neuron], axon_start[neuron + 1]):
-                core_to = axon_core[row]
-                if core_to != last:
-                    last = core_to
-                    tile_to = core_tile[core_to]
-                    x += hops_x[tile, tile_to]
-                    y += hops_y[tile, tile_to]
-                    z += hops_chips[tile, tile_to]
-                    pending += sweep.axon_out_time
-                    to = made * PACKET
-                    packets[to + FLITS_OF] = length
-                    packets[to + WORK] = pending
-                    packets[to + TREE] = -1
-                    packets[to + COPY] = made
-                    packets[to + INJECTED] = -1
-                    packets[to + LEFT] = -1
-                    copy += COPY_ROW
-                    copies[copy + TO_CORE] = core_to
-                    copies[copy + READ_OF] = 0
-                    copies[copy + ACCUMULATE_OF] = 0
-                    copies[copy + ARRIVED] = -1
-                    total += pending
-                    pending = 0
-                    core_counts[core_to, PACKETS_IN] += 1
-                    made += 1
-                kind = axon_encoding[row]
-                charged = axon_charged[row]
-                counts[CHARGED + kind] += charged
-                core_counts[core_to, SYNOPS_CHARGED] += charged
-                if crossbar:
-                    continue
-                reading = read_ticks(axon_words[row], word_latency, word_time, words_at_once)
-                groups = np.int64(charged) if lanes == 1 else (charged + lanes - 1) // lanes
-                adding = groups * group_time[kind]
-                if axon_conflicts.size > 0:
-                    adding += axon_conflicts[row] * conflict_time
-                counts[SYNAPSE_WORDS] += axon_words[row]
-                core_counts[core_to, READ] += reading
-                core_counts[core_to, ACCUMULATE] += adding
-                if sweep.one_port:
-                    reading, adding = reading + adding, np.int64(0)
-                copies[copy + READ_OF] += reading
-                copies[copy + ACCUMULATE_OF] += adding
+            rows = axon_start[neuron + 1] - axon_start[neuron]
+            # What the host reads out is one message however it would be sent.
+            sends = sends_of(message, sweep.form) if rows > 0 else np.int64(1)
+            counts[SENDS] += sends
+            for _ in range(sends):
+                if words > 0:
+                    pending += sweep.send_time
+                last = -1
+                copy = (made - 1) * COPY_ROW
+                for row in range(axon_start[neuron], axon_start[neuron + 1]):
+                    core_to = axon_core[row]
+                    if core_to != last:
+                        last = core_to
+                        tile_to = core_tile[core_to]
+                        x += hops_x[tile, tile_to]
+                        y += hops_y[tile, tile_to]
+                        z += hops_chips[tile, tile_to]
+                        pending += sweep.axon_out_time
+                        to = made * PACKET
+                        packets[to + FLITS_OF] = length
+                        packets[to + WORK] = pending
+                        packets[to + TREE] = -1
+                        packets[to + COPY] = made
+                        packets[to + INJECTED] = -1
+                        packets[to + LEFT] = -1
+                        copy += COPY_ROW
+                        copies[copy + TO_CORE] = core_to
+                        copies[copy + READ_OF] = 0
+                        copies[copy + ACCUMULATE_OF] = 0
+                        copies[copy + ARRIVED] = -1
+                        total += pending
+                        pending = 0
+                        core_counts[core_to, PACKETS_IN] += 1
+                        made += 1
+                    kind = axon_encoding[row]
+                    charged = axon_charged[row]
+                    counts[CHARGED + kind] += charged
+                    core_counts[core_to, SYNOPS_CHARGED] += charged
+                    if crossbar:
+                        continue
+                    reading = read_ticks(axon_words[row], word_latency, word_time, words_at_once)
+                    groups = np.int64(charged) if lanes == 1 else (charged + lanes - 1) // lanes
+                    adding = groups * group_time[kind]
+                    if axon_conflicts.size > 0:
+                        adding += axon_conflicts[row] * conflict_time
+                    counts[SYNAPSE_WORDS] += axon_words[row]
+                    core_counts[core_to, READ] += reading
+                    core_counts[core_to, ACCUMULATE] += adding
+                    if sweep.one_port:
+                        reading, adding = reading + adding, np.int64(0)
+                    copies[copy + READ_OF] += reading
+                    copies[copy + ACCUMULATE_OF] += adding
         sent = made - core_first[core]
         counts[PACKETS] += sent
         counts[COPIES] += sent

@@ -106,15 +106,18 @@ class ProcessorRun(TimeRun):
         payload = np.zeros(program.network.size, dtype=np.int64)
         payload[activity.neuron] = activity.value
         touched, _ = self.visits(activity)
-        most_copies = kernels.count_copies(activity.neuron, self.neuron_core, self.route_start, program.axon_start)
-        packets = activity.neuron.size if program.routes is not None else most_copies
+        sent, most_copies = kernels.count_copies(
+            activity.neuron, activity.value, self.neuron_core, self.route_start, program.axon_start, self.form
+        )
+        self._check_rows(activity, most_copies)
+        packets = sent if program.routes is not None else most_copies
         segments = np.empty((packets + program.cores, kernels.SEGMENT), dtype=np.int64)
         copies = np.empty((most_copies, kernels.COPY), dtype=np.int64)
         used, made = kernels.build_segments(
             payload, activity.active, touched, program.neuron_order, program.core_start, program.core_layer,
             program.core_tile, self.hops, self.tree_hops, self.route_start, self.route_core, program.axon_start,
             program.axon_core, program.axon_encoding, self.axon_charged, program.axon_words, self.layer_flits,
-            self.layer_state_words, self.synop_ticks, self.times, segments, copies, counts, core_counts,
+            self.layer_state_words, self.synop_ticks, self.times, self.form, segments, copies, counts, core_counts,
         )  # fmt: skip
         self._count_synops(activity, counts)
         return _Sweeps(segments[:used], copies[:made], counts, core_counts)

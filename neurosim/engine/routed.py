@@ -58,12 +58,15 @@ class RoutedRun(TimeRun):
             return super()._packets(activity, counts, core_counts)
         payload = np.zeros(program.network.size, dtype=np.int64)
         payload[activity.neuron] = activity.value
-        most = kernels.count_branches(activity.neuron, self.neuron_core, routes.destination_start)
+        sent, most = kernels.count_branches(
+            activity.neuron, activity.value, self.neuron_core, routes.destination_start, self.form
+        )
+        self._check_rows(activity, most)
         touched, met = self.visits(activity)
         none = np.zeros(0, dtype=np.int32)
         conflicts = none if program.axon_conflicts is None else program.axon_conflicts
-        flits, work, source = np.empty((3, activity.neuron.size), dtype=np.int64)
-        copy_first = np.zeros(activity.neuron.size + 1, dtype=np.int64)
+        flits, work, source = np.empty((3, sent), dtype=np.int64)
+        copy_first = np.zeros(sent + 1, dtype=np.int64)
         copies = np.empty((most, kernels.COPY), dtype=np.int64)
         core_first = np.zeros(program.cores + 1, dtype=np.int64)
         tail_work = np.zeros(program.cores, dtype=np.int64)
@@ -74,7 +77,8 @@ class RoutedRun(TimeRun):
             self.layer_state_words, self.crossbar_words, ticks["synop_dense"], self.group_ticks,
             ticks["accumulator"], self.lanes, ticks["latency"], ticks["word"],
             program.chip.core.memories.synapse.width, ticks["active"], ticks["inactive"], ticks["send"],
-            ticks["axon_out"], flits, work, source, copy_first, copies, core_first, tail_work, counts, core_counts,
+            ticks["axon_out"], self.form, flits, work, source, copy_first, copies, core_first, tail_work, counts,
+            core_counts,
         )  # fmt: skip
         core, read, accumulate = np.ascontiguousarray(copies[:made].T)
         merged = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numba as nb
+import numpy as np
 
 from neurosim.engine.packet_kernels import (
     ACCUMULATE,
@@ -19,6 +20,7 @@ from neurosim.engine.packet_kernels import (
     PACKETS_IN,
     PACKETS_OUT,
     READ,
+    SENDS,
     STATE_READ,
     STATE_WRITTEN,
     SWEEP,
@@ -26,6 +28,7 @@ from neurosim.engine.packet_kernels import (
     SYNOPS_CHARGED,
     UPDATES_ACTIVE,
     UPDATES_INACTIVE,
+    sends_of,
 )
 
 # Columns of a segment of a sweep, and of a copy of a packet. A segment of no flits ends a core's sweep.
@@ -40,14 +43,18 @@ TIMES = 8
 
 
 @nb.njit(cache=True, nogil=True)
-def count_copies(neuron, neuron_core, route_start, axon_start):
-    """Return a bound on the copies of the packets of `neuron`, from (C + 1,) where destinations of cores begin."""
-    copies = 0
+def count_copies(neuron, value, neuron_core, route_start, axon_start, form):
+    """Return how often messages are sent, and a bound on their copies; `route_start` and `form` as `build_segments`."""
+    total, copies = 0, 0
     for m in range(neuron.size):
         core = neuron_core[neuron[m]]
         rows = axon_start[neuron[m] + 1] - axon_start[neuron[m]]
-        copies += max(route_start[core + 1] - route_start[core], rows)
-    return copies
+        each = max(route_start[core + 1] - route_start[core], rows)
+        if each > 0:
+            sends = sends_of(value[m], form)
+            total += sends
+            copies += each * sends
+    return total, copies
 
 
 @nb.njit(cache=True, nogil=True)
@@ -72,6 +79,7 @@ def build_segments(
     layer_state_words,
     synop_time,
     times,
+    form,
     segments,
     copies,
     layer_counts,
@@ -95,6 +103,8 @@ def build_segments(
     times
         int64 (TIMES,): ticks of the timer's work, the two kinds of update, a message, one packet; of the work
         that every row begins with; of one access to the synapse memory. Words of an access.
+    form
+        As in `packet_kernels.Sweep`.
     segments, copies
         int64 (N, SEGMENT) and (M, COPY), filled.
     layer_counts, core_counts
@@ -129,57 +139,62 @@ def build_segments(
                 continue
             counts[MESSAGES] += 1
             counts[LARGEST] = max(counts[LARGEST], abs(message))
-            if words > 0:
-                pending += times[SEND]
-            row, last_row = axon_start[neuron], axon_start[neuron + 1]
-            # A packet to every core of the tree, or a packet to each core that has a row.
-            place, last_place = route_start[core], route_start[core + 1]
-            first = made
-            while (trees and place < last_place) or (not trees and row < last_row):
-                core_to = route_core[place] if trees else axon_core[row]
-                place += 1
-                copies[made, COPY_CORE] = core_to
-                words_read, work = 0, 0
-                while row < last_row and axon_core[row] == core_to:
-                    kind, charged = axon_encoding[row], axon_charged[row]
-                    words_read += axon_words[row]
-                    work += charged * synop_time[kind]
-                    counts[CHARGED + kind] += charged
-                    core_counts[core_to, SYNOPS_CHARGED] += charged
-                    row += 1
-                counts[SYNAPSE_WORDS] += words_read
-                if words_read > 0:
-                    work += times[ROW]
-                reading = (words_read + times[AT_ONCE] - 1) // times[AT_ONCE] * times[WORD]
-                copies[made, COPY_READ] = reading
-                copies[made, COPY_WORK] = work
-                core_counts[core_to, READ] += reading
-                core_counts[core_to, ACCUMULATE] += work
-                core_counts[core_to, PACKETS_IN] += 1
-                made += 1
-                if not trees or place == last_place:
-                    if trees:
-                        x, y, z = tree_hops[core, 0], tree_hops[core, 1], tree_hops[core, 2]
-                    else:
-                        tile_to = core_tile[core_to]
-                        x, y, z = hops[0, tile, tile_to], hops[1, tile, tile_to], hops[2, tile, tile_to]
-                    pending += times[AXON_OUT]
-                    segments[used, SEGMENT_CORE] = core
-                    segments[used, SEGMENT_FLITS] = length
-                    segments[used, SEGMENT_WORK] = pending
-                    segments[used, SEGMENT_COPIES] = made - first
-                    used += 1
-                    total += pending
-                    pending = 0
-                    counts[PACKETS] += 1
-                    counts[COPIES] += made - first
-                    counts[FLITS] += length
-                    counts[HOPS] += x + y + z
-                    counts[FLIT_HOPS_X] += x * length
-                    counts[FLIT_HOPS_Y] += y * length
-                    counts[FLIT_HOPS_CHIPS] += z * length
-                    core_counts[core, PACKETS_OUT] += 1
-                    first = made
+            starts = route_start[core : core + 2] if trees else axon_start[neuron : neuron + 2]
+            reaches = starts[0] < starts[1]
+            sends = sends_of(message, form) if reaches else np.int64(1)
+            counts[SENDS] += sends
+            for _ in range(sends):
+                if words > 0:
+                    pending += times[SEND]
+                row, last_row = axon_start[neuron], axon_start[neuron + 1]
+                # A packet to every core of the tree, or a packet to each core that has a row.
+                place, last_place = route_start[core], route_start[core + 1]
+                first = made
+                while (trees and place < last_place) or (not trees and row < last_row):
+                    core_to = route_core[place] if trees else axon_core[row]
+                    place += 1
+                    copies[made, COPY_CORE] = core_to
+                    words_read, work = 0, 0
+                    while row < last_row and axon_core[row] == core_to:
+                        kind, charged = axon_encoding[row], axon_charged[row]
+                        words_read += axon_words[row]
+                        work += charged * synop_time[kind]
+                        counts[CHARGED + kind] += charged
+                        core_counts[core_to, SYNOPS_CHARGED] += charged
+                        row += 1
+                    counts[SYNAPSE_WORDS] += words_read
+                    if words_read > 0:
+                        work += times[ROW]
+                    reading = (words_read + times[AT_ONCE] - 1) // times[AT_ONCE] * times[WORD]
+                    copies[made, COPY_READ] = reading
+                    copies[made, COPY_WORK] = work
+                    core_counts[core_to, READ] += reading
+                    core_counts[core_to, ACCUMULATE] += work
+                    core_counts[core_to, PACKETS_IN] += 1
+                    made += 1
+                    if not trees or place == last_place:
+                        if trees:
+                            x, y, z = tree_hops[core, 0], tree_hops[core, 1], tree_hops[core, 2]
+                        else:
+                            tile_to = core_tile[core_to]
+                            x, y, z = hops[0, tile, tile_to], hops[1, tile, tile_to], hops[2, tile, tile_to]
+                        pending += times[AXON_OUT]
+                        segments[used, SEGMENT_CORE] = core
+                        segments[used, SEGMENT_FLITS] = length
+                        segments[used, SEGMENT_WORK] = pending
+                        segments[used, SEGMENT_COPIES] = made - first
+                        used += 1
+                        total += pending
+                        pending = 0
+                        counts[PACKETS] += 1
+                        counts[COPIES] += made - first
+                        counts[FLITS] += length
+                        counts[HOPS] += x + y + z
+                        counts[FLIT_HOPS_X] += x * length
+                        counts[FLIT_HOPS_Y] += y * length
+                        counts[FLIT_HOPS_CHIPS] += z * length
+                        core_counts[core, PACKETS_OUT] += 1
+                        first = made
         segments[used, SEGMENT_CORE] = core
         segments[used, SEGMENT_FLITS] = 0
         segments[used, SEGMENT_WORK] = pending

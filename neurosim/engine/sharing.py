@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurosim.compiler import Program
 from neurosim.engine import sharing_kernels
-from neurosim.engine.counters import CoreCount
+from neurosim.engine.counters import CoreCount, LayerCount
 from neurosim.engine.critical import TO_PS, Flights, PathSpans, Resource, check_path
 from neurosim.engine.function import StepActivity
 from neurosim.engine.mesh import PacketLoad, PacketTimes, SweepPieces
@@ -59,12 +59,13 @@ class SharingRun(RoutedRun):
         payload[activity.neuron] = activity.value
         touched, _ = self.visits(activity)
         first = np.zeros(load.flits.size + program.cores + 1, dtype=np.int64)
-        ends = np.empty(program.network.size + 1, dtype=np.int64)
+        sends = int(counts[:, LayerCount.SENDS].sum()) if self.form else 0
+        ends = np.empty(program.network.size + sends + 1, dtype=np.int64)
         starts = np.zeros(1, dtype=np.int64) if routes is None else routes.destination_start
         used = kernels.sweep_pieces(
             payload, activity.active, touched, program.neuron_order, program.core_start, program.core_layer,
             self.layer_state_words, routes is not None, starts, program.axon_start, program.axon_core,
-            ticks["active"], ticks["inactive"], ticks["send"], first, ends,
+            ticks["active"], ticks["inactive"], ticks["send"], self.form, first, ends,
         )  # fmt: skip
         pieces = SweepPieces(first, ends[: used + 1], ticks["axon_out"])
         last = load.core_first[1:] + np.arange(program.cores)

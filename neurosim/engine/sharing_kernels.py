@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
+from neurosim.engine.packet_kernels import sends_of
 from neurosim.engine.processor_kernels import (
     BEGINNING,
     CPU,
@@ -363,19 +364,19 @@ def run_sharing(
 @nb.njit(cache=True, nogil=True)
 def sweep_pieces(
     payload, active, touched, neuron_order, core_start, core_layer, layer_state_words, routed, route_start, axon_start,
-    axon_core, active_time, inactive_time, send_time, piece_first, ends,
+    axon_core, active_time, inactive_time, send_time, form, piece_first, ends,
 ):  # fmt: skip
     """Sweep every core's neurons in order and fill in the pieces of its work; return their number.
 
     Parameters
     ----------
     payload, active, touched, neuron_order, core_start, core_layer, layer_state_words, axon_start, axon_core,
-    active_time, inactive_time, send_time
+    active_time, inactive_time, send_time, form
         As in `packet_kernels.build_packets`.
     routed, route_start
         Whether a message makes one packet for all cores of a tree; int64 (C + 1,): where each core's begin.
     piece_first, ends
-        As in `Sharing`; `ends` has room for a piece a neuron.
+        As in `Sharing`; `ends` has room for a piece a neuron, and one for each time that it sends after the first.
     """
     pieces = 0
     segment = 0
@@ -406,9 +407,13 @@ def sweep_pieces(
                     if axon_core[row] != last:
                         last = axon_core[row]
                         made += 1
-            for _ in range(made):
-                segment += 1
-                piece_first[segment] = pieces
+            for send in range(sends_of(message, form) if made > 0 else np.int64(1)):
+                if send > 0 and words > 0 and send_time > 0:
+                    ends[pieces + 1] = ends[pieces] + send_time
+                    pieces += 1
+                for _ in range(made):
+                    segment += 1
+                    piece_first[segment] = pieces
         segment += 1
         piece_first[segment] = pieces
     return pieces

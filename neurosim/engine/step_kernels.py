@@ -18,7 +18,12 @@ from neurosim.engine.packet_kernels import (
     FLIT_HOPS_X,
     FLIT_HOPS_Y,
     FLITS,
+    MOST_ROWS,
+    UNIT_ADDS,
+    UNIT_SPIKES,
+    WHOLE,
     build_packets,
+    sends_of,
 )
 from neurosim.engine.path_kernels import add_path, send_rows
 from neurosim.engine.plain_kernels import PASSED, ROW, plain_step
@@ -86,17 +91,22 @@ class Rules(NamedTuple):
 
 @nb.njit(cache=True, nogil=True)
 def _audit_messages(rules, neuron, value, bounds, synops, counts):
-    """Count synops; return whether every message fits its packet and the synapses met are the fan-outs."""
+    """Count synops and units; return whether every message fits its packet and the synapses met are the fan-outs."""
     good = True
     for layer in range(bounds.size - 1):
         met, nonzero = 0, 0
+        spikes, adds = np.int64(0), np.int64(0)
         for m in range(bounds[layer], bounds[layer + 1]):
             good &= rules.lowest[layer] <= value[m] <= rules.highest[layer]
             met += rules.fan_out[neuron[m]]
             nonzero += rules.nonzero[neuron[m]]
+            spikes += abs(value[m])
+            adds += abs(value[m]) * rules.fan_out[neuron[m]]
         good &= met == synops[layer]
         counts[layer, SYNOPS] = met
         counts[layer, SYNOPS_NONZERO] = nonzero
+        counts[layer, UNIT_SPIKES] = spikes
+        counts[layer, UNIT_ADDS] = adds
     return good
 
 
@@ -183,7 +193,10 @@ def time_steps(
     for k in range(first.size - 1):
         rows_here = 0
         for m in range(first[k], first[k + 1]):
-            rows_here += rules.axon_start[neuron[m] + 1] - rules.axon_start[neuron[m]]
+            rows = rules.axon_start[neuron[m] + 1] - rules.axon_start[neuron[m]]
+            rows_here += rows * sends_of(value[m], rules.sweep.form)
+        if rows_here > MOST_ROWS and rules.sweep.form != WHOLE:
+            return k
         rows_most = max(rows_most, rows_here)
     packets = np.empty((rows_most + 1) * PACKET, dtype=np.int64)
     copies = np.empty(rows_most * COPIES, dtype=np.int64)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hwmodels import Chip
 from neurosim.compiler import Program
 from neurosim.compiler.memory import state_words
+from neurosim.compiler.messages import message_ranges, other_ways, packet_bits
 from neurosim.compiler.topology import chip_topology, link_classes
 from neurosim.compiler.visits import crossbar_words
 from neurosim.engine import packet_kernels, row_kernels
@@ -199,6 +200,12 @@ def _check_supported(chip: Chip, routed: bool) -> None:
         )
 
 
+def _form(program: Program) -> int:
+    """Return how the program's messages go, as `packet_kernels.Sweep.form`."""
+    forms = {"graded": packet_kernels.WHOLE, "units": packet_kernels.UNITS}
+    return forms.get(program.messages, int(program.chip.network.payload.value))
+
+
 class TimeRun:
     """Times a program's timesteps, each by itself: every one starts with an empty network.
 
@@ -247,8 +254,9 @@ class TimeRun:
         self.no_losses = np.zeros(program.cores, dtype=np.int64)
         self.ends = CoreEnds.of(self.mesh, self.tick_ps, limited=fidelity == "cycle")
         self.flights = Flights(self.mesh, self.tick_ps)
-        flit, header, payload = (q.value for q in (chip.network.flit, chip.network.header, chip.network.payload))
-        bits = [header + (payload if layer.unit.graded else 0) for layer in network.layers]
+        flit = chip.network.flit.value
+        self.form = _form(program)
+        bits = packet_bits(network, chip, program.messages)
         self.layer_flits = np.array([max(-(-b // flit), 1) for b in bits], dtype=np.int64)
         self.layer_state_words = np.array([state_words(layer, chip) for layer in network.layers], dtype=np.int64)
         self.crossbar, self.touched = chip.core.kind == "crossbar", chip.core.neuron.sweep == "touched"
@@ -264,22 +272,36 @@ class TimeRun:
         offsets = network.offsets
         fan_out = network.fan_out[0]
         self.layer_sends = [bool(fan_out[a:b].any()) for a, b in pairwise(offsets)]
+        self.ranges = message_ranges(network, chip, program.messages)
 
     def _check_width(self, activity: StepActivity) -> None:
-        payload = self.program.chip.network.payload.value
+        program = self.program
+        payload, split = program.chip.network.payload.value, program.messages == "split"
         extremes = packet_kernels.layer_extremes(activity.value, activity.layer_start).tolist()
-        for layer, sends, (low, high) in zip(self.program.network.layers, self.layer_sends, extremes, strict=True):
-            if not sends or low == high == 1:  # spikes need no payload
-                continue
-            if layer.unit.graded and payload and -(1 << (payload - 1)) <= low and high < 1 << (payload - 1):
+        for layer, sends, (low, high), (least, most) in zip(
+            program.network.layers, self.layer_sends, extremes, self.ranges.tolist(), strict=True
+        ):
+            if not sends or low == high == 1 or least <= low <= high <= most:  # spikes need no payload
                 continue
             worst = low if -low > high else high
-            carried = f"{payload} bits, signed" if payload and layer.unit.graded else "spikes without a value"
+            graded = payload and layer.unit.graded
+            carried = f"{payload} bits, signed" if graded else "spikes without a value"
+            if graded and split:
+                carried = f"{least}..{most} in pieces of {payload} bits"
+            others = other_ways(program.chip) if program.messages == "graded" and layer.unit.graded else ""
             raise MessageWidthError(
-                f"layer {layer.name}, {self.program.step_name} {activity.timestep}: a message of {worst} needs "
+                f"layer {layer.name}, {program.step_name} {activity.timestep}: a message of {worst} needs "
                 f"{1 + max(max(high, 0).bit_length(), max(-low - 1, 0).bit_length())} bits; this layer's messages on "
-                f"{self.program.chip.name} carry {carried} (network.payload); scale the network down, choose a chip "
-                "with a wider payload, or set network.payload"
+                f"{program.chip.name} carry {carried} (network.payload); scale the network down, choose a chip "
+                f"with a wider payload, or set network.payload{others}"
+            )
+
+    def _check_rows(self, activity: StepActivity, rows: int) -> None:
+        if self.form and rows > packet_kernels.MOST_ROWS:
+            raise InputError(
+                f"{self.program.step_name} {activity.timestep}: sent as {self.program.messages}, its messages make up "
+                f"to {rows} packets; the limit is {packet_kernels.MOST_ROWS}: scale the messages down, or send them "
+                "otherwise"
             )
 
     @cached_property
@@ -292,14 +314,15 @@ class TimeRun:
             _NO_ROWS if program.axon_conflicts is None else program.axon_conflicts, self.layer_flits,
             self.layer_state_words, self.crossbar_words, ticks["synop_dense"], self.group_ticks, ticks["accumulator"],
             self.lanes, ticks["latency"], ticks["word"], program.chip.core.memories.synapse.width, ticks["active"],
-            ticks["inactive"], ticks["send"], ticks["axon_out"], self.one_port,
+            ticks["inactive"], ticks["send"], ticks["axon_out"], self.one_port, self.form,
         )  # fmt: skip
 
     def _packets(self, activity: StepActivity, counts: IntArray, core_counts: IntArray) -> PacketLoad:
         program = self.program
         payload = np.zeros(program.network.size, dtype=np.int64)
         payload[activity.neuron] = activity.value
-        rows = packet_kernels.count_rows(activity.neuron, program.axon_start)
+        rows = packet_kernels.count_rows(activity.neuron, activity.value, program.axon_start, self.form)
+        self._check_rows(activity, rows)
         packets = np.empty((rows + 1, row_kernels.PACKET), dtype=np.int64)
         copies = np.empty((rows, row_kernels.COPIES), dtype=np.int64)
         core_first = np.zeros(program.cores + 1, dtype=np.int64)
@@ -382,6 +405,9 @@ class TimeRun:
         counts[:, LayerCount.SYNOPS] = activity.synops
         nonzero = self.program.network.fan_out[1]
         counts[:, LayerCount.SYNOPS_NONZERO] = packet_kernels.layer_sums(nonzero, activity.neuron, activity.layer_start)
+        packet_kernels.count_units(
+            activity.neuron, activity.value, activity.layer_start, self.program.network.fan_out[0], counts
+        )
 
     def _complete_core_counts(self, core_counts: IntArray, cores: IntArray) -> None:
         core_counts[:, CoreCount.STALL_PS] = cores[:, row_kernels.CORE_STALL]

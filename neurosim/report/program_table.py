@@ -61,6 +61,8 @@ def print_program(program: Program, console: Console) -> None:
         f"If every neuron sends once: {counted(messages, 'message')} between cores, "
         f"{counted(hops, 'hop')}{mean} (placement seed {program.seed})"
     )
+    if program.messages != "graded":
+        console.print(f"Messages with a value go as {program.messages}; the axon tables have room for it.")
     fullest = fullest_router(program)
     if fullest is not None:
         console.print(entries_sentence(fullest))

@@ -87,6 +87,12 @@ MEANINGS = {
         "memory; memory wait: that memory is busy with other rows. Tick wait: all is done and the next tick is waited "
         "for, or a core waits for its timer. A path is as long as its timestep, or, where work is late, as the work."
     ),
+    "messages": (
+        "How messages with a value were sent: graded, one packet a destination; units, as |d| unit spikes; split, in "
+        "packets of a payload each. Both accountings stand here whichever way it was, of layers whose messages go to "
+        "others: graded_synops, one for each message and synapse, and unit_adds, |d| for each; of messages and of "
+        "unit_spikes, the sum of |d|. sends: how often cores sent for a message to each of its destinations."
+    ),
     "hops": "The links between routers that packets cross, booked to the layer that sent them.",
     "copies": "Messages that packets bring to cores: one a packet, more where packets branch on their way.",
     "incidents": (
@@ -182,6 +188,7 @@ def summarise(
         "energy_terms": _terms(result),
         "provenance": {kind: float(share) for kind, share in energy.provenance.items()},
         "neurobench": asdict(neurobench(result.counts)),
+        "messages": {"sent_as": result.program.messages, "accountings": result.accountings},
         "per_timestep": _per_timestep(result),
         "fidelity": result.counts.fidelity,
         "fidelity_error": _fidelity_error(result),
@@ -189,6 +196,7 @@ def summarise(
         "notes": [
             *result.warnings,
             *(() if result.window_note is None else (result.window_note,)),
+            *(() if result.messages_note is None else (result.messages_note,)),
             *notes,
             *result.notes,
             *gap_sentences(result),

@@ -153,6 +153,7 @@ def _layers(summary: Summary, console: Console) -> None:
         f"{counted(network['packets'], 'packet')} of {counted(network['flits'], 'flit')} in all{copies}; "
         f"the busiest link was in use for {percent(network['peak_link_utilisation'])} % of the time"
     )
+    _accountings(summary, console)
     fullest, incidents = summary["routing_tables"], summary["incidents"]
     if fullest is not None:
         console.print(Text(entries_sentence(fullest)))
@@ -164,6 +165,24 @@ def _layers(summary: Summary, console: Console) -> None:
             f"{counted(incidents['detours'], 'flit')} went round a blocked link, "
             f"{incidents['reinjected']:,} were given up and sent again"
         )
+
+
+def _accountings(summary: Summary, console: Console) -> None:
+    held = summary["messages"]
+    if held["accountings"] is None:
+        return
+    each = held["accountings"]["per_inference"]
+    found, what = (held["accountings"]["run"], "of the run") if each is None else (each, "per inference")
+    number = {name: f"{round(value):,}" for name, value in found.items()}
+    sent = {
+        "graded": "sent graded",
+        "units": "sent as unit spikes",
+        "split": f"sent in {number['sends']} pieces",
+    }[held["sent_as"]]
+    console.print(
+        f"{what}: {number['graded_synops']} graded synops of {number['messages']} messages, or {number['unit_adds']} "
+        f"unit adds of {number['unit_spikes']} unit spikes; {sent}"
+    )
 
 
 def _memories(summary: Summary, console: Console) -> None:

@@ -39,6 +39,11 @@ network, frames = exercise_network()
 # Two virtual channels and routing tables; processors.
 for chip in exercise_chips():
     note(run_program(compile_network(network, chip), frames, 4, keep_activity=True, threads=1))
+# Messages in pieces of 4 bits.
+plain = load_chip("loihi2").to_dict()
+plain["network"]["payload"] = dict(number, value="4 bit")
+program = compile_network(network, Chip.from_dict(plain), messages="split")
+note(run_program(program, frames, 4, keep_activity=True, threads=1))
 # Lanes, banks and a sweep of touched neurons; a crossbar.
 for kind, sweep, lanes in (("pipeline", "touched", number), ("crossbar", "all", None)):
     plain = load_chip("loihi2").to_dict()
@@ -58,7 +63,7 @@ print(numba.config.DISABLE_JIT, digest.hexdigest())
 
 
 # Called by other kernels alone: with these read from the cache, nothing says that they were compiled.
-SHARED_BY_KERNELS = {"read_ticks", "sigma_delta_step"}
+SHARED_BY_KERNELS = {"read_ticks", "sends_of", "sigma_delta_step"}
 
 
 def run(disable: str) -> list[str]:

@@ -102,9 +102,18 @@ class StoredList:
 
 
 class Core:
-    """What one core stores; `weight_bits` is what every weight takes."""
+    """What one core stores; `weight_bits` is what every weight takes, `twice` are neurons whose lists it has twice."""
 
-    def __init__(self, network: Network, every: Listed, part: CoreSlice, chip: Chip, weight_bits: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        every: Listed,
+        part: CoreSlice,
+        chip: Chip,
+        weight_bits: int,
+        twice: frozenset[int] = frozenset(),
+    ) -> None:
+        self.twice = twice
         layer = network.layers[part.layer]
         self.chip, self.weight_bits = chip, weight_bits
         self.place = places(part, layer.shape)
@@ -144,8 +153,10 @@ class Core:
             n: StoredList("dense", self._words("dense", len(found), connection), self._charged("dense", found))
             for n, found in met.items()
         }
-        few = sum(kept.words for kept in sparse.values()) < sum(kept.words for kept in dense.values())
-        return sparse if few else dense
+        return sparse if self._taken(sparse) < self._taken(dense) else dense
+
+    def _taken(self, lists: dict[int, StoredList]) -> int:
+        return sum(kept.words * (2 if neuron in self.twice else 1) for neuron, kept in lists.items())
 
     def _kernel_list(self, connection: Connection, met: list[Synapse]) -> StoredList:
         channels: dict[tuple[int, int], int] = defaultdict(int)

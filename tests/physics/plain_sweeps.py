@@ -34,7 +34,14 @@ class PlainSweeps:
         self.program, self.tick_ps = program, tick_ps
         network = program.network
         every = listed(network)
-        self.cores = [Core(network, every, part, program.chip, WEIGHT_BITS) for part in program.slices]
+        spans = zip(network.layers, network.offsets.tolist(), strict=False)
+        twice = frozenset(
+            first + neuron
+            for layer, first in spans
+            if program.messages == "units" and layer.unit.graded
+            for neuron in range(layer.size)
+        )
+        self.cores = [Core(network, every, part, program.chip, WEIGHT_BITS, twice) for part in program.slices]
         self.met: dict[int, dict[int, tuple[int, int]]] = {}
         for part, core in zip(program.slices, self.cores, strict=True):
             first = int(network.offsets[part.layer])
@@ -53,7 +60,7 @@ class PlainSweeps:
         program, tables = self.program, self.program.chip.network.tables is not None
         part, chip = program.slices[core], program.chip
         layer, first = program.network.layers[part.layer], int(program.network.offsets[part.layer])
-        sent, shared = set(activity.neuron.tolist()), self.reached(core)
+        sent, shared = dict(zip(activity.neuron.tolist(), activity.value.tolist(), strict=True)), self.reached(core)
         computes = not isinstance(layer.unit, Relay)
 
         def ticks(time: object) -> int:
@@ -75,10 +82,29 @@ class PlainSweeps:
                 groups = [{to: met.get(to, (0, 0)) for to in shared}] if shared else []
             else:
                 groups = [{to: times} for to, times in sorted(met.items())]
-            for group in groups:
-                packets.append(Message(tuple(pieces), ticks(chip.core.axon_out.time), group))
-                pieces = []
+            for turn in range(self.sends(sent[number]) if groups else 1):
+                if turn and computes:
+                    pieces.append(ticks(chip.core.neuron.send_time))
+                for group in groups:
+                    packets.append(Message(tuple(pieces), ticks(chip.core.axon_out.time), group))
+                    pieces = []
         return packets, tuple(pieces)
+
+    def sends(self, value: int) -> int:
+        """How often a message goes to each of its destinations: whole, as spikes, or in digits that hold it."""
+        program = self.program
+        if program.messages == "graded":
+            return 1
+        if program.messages == "units":
+            return abs(value)
+        base, digits = 2**program.chip.network.payload.value, 1
+        while (
+            not -base // 2 * (base**digits - 1) // (base - 1)
+            <= value
+            <= (base // 2 - 1) * (base**digits - 1) // (base - 1)
+        ):
+            digits += 1
+        return digits
 
     def load(self, model: MeshModel, activity: StepActivity) -> PacketLoad:
         """The same as a load for the plain stepper."""
@@ -89,7 +115,8 @@ class PlainSweeps:
         trees = np.zeros((program.cores, top.routers), dtype=np.int64)
         for core, (packets, rest) in enumerate(sweeps):
             layer = program.network.layers[program.slices[core].layer]
-            bits = chip.network.header.value + (chip.network.payload.value if layer.unit.graded else 0)
+            valued = layer.unit.graded and program.messages != "units"
+            bits = chip.network.header.value + (chip.network.payload.value if valued else 0)
             tail.append(sum(rest))
             for packet in packets:
                 flits.append(max(-(-bits // chip.network.flit.value), 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from random_networks import WEIGHT_BITS, changed, random_frames, random_memories, random_network
 
 import neurosim
+from hwmodels import Chip
 from neurosim.compiler import Program
 from neurosim.compiler.visits import counted_synapses
 from neurosim.engine import FunctionRun, TimeRun
@@ -29,12 +31,15 @@ def assert_equal(many: Piece, single: Piece) -> None:
         np.testing.assert_array_equal(a, b, err_msg=name)
 
 
-def both(program: Program, frames: dict[str, Any], timesteps: int, fidelity: str = "cycle") -> tuple[Piece, Piece]:
+def both(
+    program: Program, frames: dict[str, Any], timesteps: int, fidelity: str = "cycle", most: int = 1 << 30
+) -> tuple[Piece, Piece]:
     function = FunctionRun(program.network, frames, counted_synapses(program))
     activities = [function.step() for _ in range(timesteps)]
     # Loops at random may grow without end: what no packet can carry ends the run.
     narrow = [bool((abs(a.value) < 1 << 30).all()) for a in activities]
     activities = activities[: narrow.index(False)] if False in narrow else activities
+    activities = [replace(a, value=np.clip(a.value, -most, most)) for a in activities]
     timer = TimeRun(program, fidelity)
     batches = Batches(timer, traced=False)
     assert batches.many
@@ -68,6 +73,20 @@ def test_many_timesteps_are_timed_as_single_ones(rng: Random) -> None:
     program = neurosim.compile(network, random_chip(rng, False))
     frames = random_frames(rng, network, 8)
     many, single = both(program, frames, 10, rng.choice(["cycle", "cycle", "fast"]))
+    assert_equal(many, single)
+    assert many.path_ps.sum() == many.spans_ps[0].sum()
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(rng=st.randoms(use_true_random=False))
+def test_messages_in_several_packets_too(rng: Random) -> None:
+    network, chip = random_network(rng), random_chip(rng, False)
+    messages = rng.choice(["units", "split"])
+    plain = chip.to_dict() | ({"core": chip.to_dict()["core"] | {"kind": "pipeline"}})
+    plain["network"]["payload"]["value"] = f"{rng.choice([2, 4, 7])} bit"
+    program = neurosim.compile(network, Chip.from_dict(plain), messages=messages)
+    most = 3 if messages == "units" else 1 << 20
+    many, single = both(program, random_frames(rng, network, 8), 10, rng.choice(["cycle", "fast"]), most)
     assert_equal(many, single)
     assert many.path_ps.sum() == many.spans_ps[0].sum()
 

@@ -29,7 +29,7 @@ KEYS = {
     "energy_terms", "provenance", "per_timestep", "notes", "gaps",
     "fidelity",
     "fidelity_error", "meanings", "warnings", "incidents", "routing_tables",
-    "neurobench", "energy_delay_product_js",
+    "neurobench", "energy_delay_product_js", "messages",
 }  # fmt: skip
 LAYER_KEYS = {
     "name", "neurons", "cores", "messages", "synops", "synops_nonzero", "neuron_updates", "packets", "copies", "hops",
