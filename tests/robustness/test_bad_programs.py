@@ -304,7 +304,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "an unknown unit": (
         attribute("network/layers/3/unit", "kind", "sgima"),
         'network/layers/3/unit: attribute kind is "sgima"; known: relay, delta, sigma, sigma_delta, '
-        'cuba_lif; did you mean "sigma"?',
+        'cuba_lif, rounding; did you mean "sigma"?',
     ),
     "a parameter missing": (
         attribute("network/layers/1/unit", "threshold"),
