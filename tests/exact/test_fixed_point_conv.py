@@ -1,4 +1,4 @@
-"""Fixed point by channel statistics on a small convolutional network that is trained here, on MNIST."""
+"""A small convolutional network, trained here on MNIST: fixed point by channel statistics, and rounding by scales."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def test_channels_beat_layers(data: dict[str, Any], capsys: pytest.CaptureFixtur
         assert errors[bits, "channel", "auto"] < errors[bits, "layer", "max"]
 
 
-def test_sigma_delta_of_a_convolutional_network(data: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """Sums before pooling, changes after it: the converted network keeps the error with fewer additions."""
+def test_rounding_of_a_convolutional_network(data: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """Sums and ReLU before pooling, rounding after both: little more error, and a fifth of the dense operations."""
     pixels = data["pixels"][:4000] * np.float32(PIXEL)
     found = convert_rounding(
         data["graph"], pixels, options=ScaleOptions(tradeoff=1e-8, sequence=False, epochs=3),
@@ -145,4 +145,4 @@ def test_sigma_delta_of_a_convolutional_network(data: dict[str, Any], capsys: py
     assert report.error_percent is not None
     assert report.original_error_percent is not None
     assert report.error_percent <= report.original_error_percent + 0.3
-    assert report.rounding_adds < report.dense_operations
+    assert report.rounding_adds < 0.25 * report.dense_operations
