@@ -118,6 +118,7 @@ CASE = Case(
     _run,
     reference=True,
     remarks=(
+        "Targets are what the nearest peer, SANA-FE, reports for Loihi: 12 % of energy and 25 % of time.",
         "**The misses.** The published step time follows the synops of conv3's three cores at 1.055 ns a synop, with a "
         "fixed term of -5 us in the fit that has no counterpart in the model. In the two short phases conv1 sends "
         "31,680 spikes instead of 22,176. Conv2's cores then have 153,600 synops each, which at the same 1.055 ns take "
