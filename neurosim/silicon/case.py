@@ -13,7 +13,7 @@ TEST = "test"
 """No constant of the model was derived from this figure."""
 
 WEAK = "weak"
-"""No constant was derived from it, but the workload behind it is known in part alone."""
+"""No constant was derived from it, but its workload is known in part alone, or a rule of the model came with it."""
 
 NONE = "none"
 """A constant, or the workload, was derived from this very figure: agreement checks the sums, not the chip."""

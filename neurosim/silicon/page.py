@@ -18,7 +18,8 @@ docs/validation.md`; each measurement is a script in `neurosim/silicon`. Error i
 The range is what the ranges of energies and powers allow; times have none.
 
 - **test**: no constant of the model was derived from this figure.
-- **weak**: none was, but the workload behind the figure is known in part alone.
+- **weak**: none was, but the workload behind the figure is known in part alone, or a rule of the model came from \
+the same tables.
 - **none**: a constant or the workload came from this very figure. Agreement checks the sums, not the chip.
 
 A miss is a row that is evidence and lies outside its target; a row without a target is shown and not judged.

@@ -108,7 +108,7 @@ def _events_row(result: Result, templates: int) -> Row:
     pixels = result.network.index["pixels"]
     seconds = result.energy_run.seconds
     events = float(result.layer_total(LayerCount.SYNOPS)[pixels]) / seconds
-    note = "the input rate is the published one; one digit is drawn, decision spikes are not among the events"
+    note = "the input rate is the published one and one digit is drawn; the figure holds the decisions' spikes too"
     return Row(
         f"synaptic events, K = {templates}",
         point(events * 1e-6),
@@ -141,7 +141,7 @@ def _run(_: Path | None) -> list[Row]:
 _MEASURED = (
     "Liu, Pineda-García, Stromatias, Serrano-Gotarredona and Furber 2016, Front. Neurosci. 10:496, table of NEST and "
     "SpiNNaker; text and scripts as in qian-liu/benchmarking (commit c5ad555 for the text, a2ab99c for "
-    "code/case_study_1/test_mnist.py). A 48-chip board with meters on its rails; only the active chips are counted. "
+    "code/case_study_1/test_mnist.py). A 48-chip board with pins to measure at; only the active chips are counted. "
     "10,000 digits, 12,000 s in real time."
 )
 _WORKLOAD = (
