@@ -31,21 +31,22 @@ SENDS, UNIT_SPIKES, UNIT_ADDS = 19, 20, 21
 PACKETS_OUT, PACKETS_IN, SYNOPS_CHARGED, SWEEP, READ, ACCUMULATE = 0, 1, 2, 3, 6, 7
 
 
-# How messages go: one packet a destination for each; else in pieces of so many bits.
-WHOLE, UNITS = 0, -1
+UNITS = -1
+"""Form of messages that go as unit spikes. None: each in one packet a destination; else the bits of their pieces."""
 
 MOST_ROWS = 1 << 25
 """Most rows of the axon table that a timestep's messages may use where they go in several packets: some GiB."""
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@nb.njit(cache=True, nogil=True)
 def sends_of(message, form):
     """Return how often a core sends for a message to each of its destinations.
 
     |message| unit spikes, or the fewest signed digits of `form` bits (2 or more) that hold it: a digit of b bits lies
     in -2**(b-1)..2**(b-1)-1 and counts 2**b times the one before. See docs/decisions/0007-number-formats.md.
+    Once, where `form` is None; the compiler then knows, and leaves the rest out.
     """
-    if form == WHOLE:
+    if form is None:
         return np.int64(1)
     if form == UNITS:
         return abs(message)
@@ -151,7 +152,7 @@ class Sweep(NamedTuple):
     one_port
         Whether reading and adding up share a port, so that they are one stage.
     form
-        How messages go: `WHOLE`, `UNITS`, or the bits of the pieces that they go in.
+        How messages go: None for whole, `UNITS`, or the bits of the pieces that they go in.
     """
 
     neuron_order: Any
@@ -182,7 +183,7 @@ class Sweep(NamedTuple):
     send_time: int
     axon_out_time: int
     one_port: bool
-    form: int
+    form: Any
 
 
 @nb.njit(cache=True, nogil=True)

@@ -59,7 +59,7 @@ class SharingRun(RoutedRun):
         payload[activity.neuron] = activity.value
         touched, _ = self.visits(activity)
         first = np.zeros(load.flits.size + program.cores + 1, dtype=np.int64)
-        sends = int(counts[:, LayerCount.SENDS].sum()) if self.form else 0
+        sends = int(counts[:, LayerCount.SENDS].sum()) if self.form is not None else 0
         ends = np.empty(program.network.size + sends + 1, dtype=np.int64)
         starts = np.zeros(1, dtype=np.int64) if routes is None else routes.destination_start
         used = kernels.sweep_pieces(

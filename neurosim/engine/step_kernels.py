@@ -21,7 +21,6 @@ from neurosim.engine.packet_kernels import (
     MOST_ROWS,
     UNIT_ADDS,
     UNIT_SPIKES,
-    WHOLE,
     build_packets,
     sends_of,
 )
@@ -195,7 +194,7 @@ def time_steps(
         for m in range(first[k], first[k + 1]):
             rows = rules.axon_start[neuron[m] + 1] - rules.axon_start[neuron[m]]
             rows_here += rows * sends_of(value[m], rules.sweep.form)
-        if rows_here > MOST_ROWS and rules.sweep.form != WHOLE:
+        if rows_here > MOST_ROWS and rules.sweep.form is not None:
             return k
         rows_most = max(rows_most, rows_here)
     packets = np.empty((rows_most + 1) * PACKET, dtype=np.int64)

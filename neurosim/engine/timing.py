@@ -200,9 +200,9 @@ def _check_supported(chip: Chip, routed: bool) -> None:
         )
 
 
-def _form(program: Program) -> int:
+def _form(program: Program) -> int | None:
     """Return how the program's messages go, as `packet_kernels.Sweep.form`."""
-    forms = {"graded": packet_kernels.WHOLE, "units": packet_kernels.UNITS}
+    forms = {"graded": None, "units": packet_kernels.UNITS}
     return forms.get(program.messages, int(program.chip.network.payload.value))
 
 
@@ -297,7 +297,7 @@ class TimeRun:
             )
 
     def _check_rows(self, activity: StepActivity, rows: int) -> None:
-        if self.form and rows > packet_kernels.MOST_ROWS:
+        if self.form is not None and rows > packet_kernels.MOST_ROWS:
             raise InputError(
                 f"{self.program.step_name} {activity.timestep}: sent as {self.program.messages}, its messages make up "
                 f"to {rows} packets; the limit is {packet_kernels.MOST_ROWS}: scale the messages down, or send them "

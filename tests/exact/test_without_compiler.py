@@ -39,11 +39,6 @@ network, frames = exercise_network()
 # Two virtual channels and routing tables; processors.
 for chip in exercise_chips():
     note(run_program(compile_network(network, chip), frames, 4, keep_activity=True, threads=1))
-# Messages in pieces of 4 bits.
-plain = load_chip("loihi2").to_dict()
-plain["network"]["payload"] = dict(number, value="4 bit")
-program = compile_network(network, Chip.from_dict(plain), messages="split")
-note(run_program(program, frames, 4, keep_activity=True, threads=1))
 # Lanes, banks and a sweep of touched neurons; a crossbar.
 for kind, sweep, lanes in (("pipeline", "touched", number), ("crossbar", "all", None)):
     plain = load_chip("loihi2").to_dict()
@@ -62,14 +57,42 @@ print(numba.config.DISABLE_JIT, digest.hexdigest())
 """
 
 
+FORMATS = """
+import hashlib
+import numba
+import numpy as np
+from hwmodels import Chip, load_chip
+from neurosim.compiler import compile_network
+from neurosim.engine import run_program
+from neurosim.engine.exercise import exercise_chips
+from neurosim.network import Connection, CubaLif, Dense, Layer, Network, Relay
+
+digest = hashlib.sha256()
+layers = [Layer("in", (3,), Relay()), Layer("out", (20,), CubaLif(4096, 0, 1 << 20))]
+network = Network(layers, [Connection(("in",), "out", Dense(np.arange(1, 61).reshape(20, 3)))])
+sharing = load_chip("loihi2").to_dict()
+sharing["core"]["shared_port"] = ["sweep", "accumulate"]
+for chip in (load_chip("loihi2"), *exercise_chips(), Chip.from_dict(sharing)):
+    few = chip.to_dict()
+    few["network"]["payload"]["value"] = "2 bit"
+    for form, messages in ((chip, "units"), (Chip.from_dict(few), "split")):
+        counts = run_program(
+            compile_network(network, form, messages=messages), {"in": np.array([[3, -20, 1], [0, 0, -2]])}, 3, threads=1
+        )
+        assert counts.layer_counts[:, :, 19].sum() >= 7
+        for array in (counts.layer_counts, counts.core_counts, counts.link_flits, counts.duration_ps, counts.path_ps):
+            digest.update(np.ascontiguousarray(array).tobytes())
+print(numba.config.DISABLE_JIT, digest.hexdigest())
+"""
+
 # Called by other kernels alone: with these read from the cache, nothing says that they were compiled.
 SHARED_BY_KERNELS = {"read_ticks", "sends_of", "sigma_delta_step"}
 
 
-def run(disable: str) -> list[str]:
+def run(disable: str, script: str = SCRIPT) -> list[str]:
     environment = {**os.environ, "NUMBA_DISABLE_JIT": disable}
     done = subprocess.run(
-        [sys.executable, "-W", "error::RuntimeWarning", "-c", SCRIPT],
+        [sys.executable, "-W", "error::RuntimeWarning", "-c", script],
         env=environment, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -121,6 +144,12 @@ for chip in dataflow_chips():
 new = {name: count for name, count in known().items() if count != before[name]}
 assert not new, new
 """
+
+
+def test_plain_python_sends_unit_spikes_and_pieces_alike() -> None:
+    compiled, plain = run("0", FORMATS), run("1", FORMATS)
+    assert (compiled[0], plain[0]) == ("0", "1")
+    assert compiled[1] == plain[1]
 
 
 def test_after_the_exercise_a_dataflow_run_needs_no_kernel_more() -> None:
