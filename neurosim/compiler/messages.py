@@ -1,6 +1,6 @@
 """How messages with a value go where packets cannot carry it whole: as unit spikes, or in pieces.
 
-docs/decisions/0007-number-formats.md says what is modelled and why.
+docs/decisions/0008-number-formats.md says what is modelled and why.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def sends_of(message, form):
     """Return how often a core sends for a message to each of its destinations.
 
     |message| unit spikes, or the fewest signed digits of `form` bits (2 or more) that hold it: a digit of b bits lies
-    in -2**(b-1)..2**(b-1)-1 and counts 2**b times the one before. See docs/decisions/0007-number-formats.md.
+    in -2**(b-1)..2**(b-1)-1 and counts 2**b times the one before. See docs/decisions/0008-number-formats.md.
     Once, where `form` is None; the compiler then knows, and leaves the rest out.
     """
     if form is None:

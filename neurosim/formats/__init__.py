@@ -93,8 +93,8 @@ def read_network_with_notes(path: str | Path, **options: Any) -> NetxReading:
     suffix = Path(path).suffix.lower()
     if suffix in DENSE:
         raise ModelError(
-            f"{path}: holds a dense network, whose integers no one has chosen yet; convert it first "
-            "(neurosim.formats.read_onnx or read_torch give its graph)"
+            f"{path}: holds a dense network, whose integers no one has chosen yet; convert it first: neurosim convert "
+            "for .onnx, or neurosim.formats.read_torch and neurosim.convert in Python for PyTorch"
         )
     if suffix not in OPTIONS:
         raise ModelError(

@@ -23,12 +23,15 @@ def read_dense(path: str | Path) -> DenseGraph:
     Parameters
     ----------
     path
-        ``.npz``: see `read_dense_npz`.
+        ``.npz``: see `read_dense_npz`; ``.onnx``: see `neurosim.formats.read_onnx`. A PyTorch module is no file: give
+        `neurosim.formats.read_torch` the module itself.
 
     Raises
     ------
     ModelError
         The suffix is not known, or the file is wrong.
+    InputError
+        An extra that the format needs is not installed.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in READERS:
@@ -86,7 +89,13 @@ def read_dense_npz(path: str | Path) -> DenseGraph:
         raise ModelError(f"{path}: {error}") from error
 
 
-READERS: dict[str, Callable[[str | Path], DenseGraph]] = {".npz": read_dense_npz}
+def _read_onnx(path: str | Path) -> DenseGraph:
+    from neurosim.formats.onnx_read import read_onnx
+
+    return read_onnx(path)
+
+
+READERS: dict[str, Callable[[str | Path], DenseGraph]] = {".npz": read_dense_npz, ".onnx": _read_onnx}
 """Readers by suffix."""
 
 

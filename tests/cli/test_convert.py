@@ -47,6 +47,32 @@ def test_the_network_runs_and_sends_what_was_reported(dense: Path, capsys: pytes
     assert "rounding" in capsys.readouterr().out
 
 
+def test_an_onnx_file_gives_what_its_arrays_give(dense: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    helper, held = onnx.helper, dict(np.load("dense.npz"))
+    arrays = {"w0": held["w0"].T, "b0": held["b0"], "w1": held["w1"].T}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["x", "w0", "b0"], ["u"], transB=1),
+            helper.make_node("Relu", ["u"], ["h"]),
+            helper.make_node("Gemm", ["h", "w1"], ["y"], transB=1),
+        ],
+        "mlp",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 12])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 4])],
+        [onnx.numpy_helper.from_array(values.astype(np.float32), name) for name, values in arrays.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), "dense.onnx")
+    np.savez("dense.npz", **{name: values.astype(np.float32) for name, values in held.items()})
+    reports = []
+    for name in ("dense.npz", "dense.onnx"):
+        extra = ["--to", "sigma-delta", "--scale", "8", "--json", "report.json"]
+        assert main(["convert", name, *CONVERT[2:], *extra]) == 0
+        reports.append(json.loads(Path("report.json").read_text(encoding="utf-8")))
+    for key in ("messages", "graded_synops"):
+        assert reports[0][key] == reports[1][key] > 0
+
+
 def test_labels_give_errors(dense: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*CONVERT, "--to", "rounding", "--scale", "64", "--scale", "32", "--test", "test.npz"]) == 0
     out = capsys.readouterr().out
