@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels import Chip
-from hwmodels.schema import Encoding as EncodingCosts
+from hwmodels.core_schema import Encoding as EncodingCosts
 from neurosim.compiler.lanes import Lanes, row_conflicts
 from neurosim.compiler.program import Box, CoreSlice, Encoding
 from neurosim.errors import CapacityError, ModelError

@@ -4,7 +4,8 @@ from neurosim.engine.checkpoint import Checkpoint
 from neurosim.engine.counters import CoreCount, LayerCount
 from neurosim.engine.critical import RESOURCES, Resource, binding
 from neurosim.engine.function import FunctionRun, StepActivity
-from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes
+from neurosim.engine.loads import PacketLoad, PacketTimes
+from neurosim.engine.mesh import MeshModel
 from neurosim.engine.run import RunCounts, run_program
 from neurosim.engine.shared import run_programs
 from neurosim.engine.timing import StepTiming, TimeRun

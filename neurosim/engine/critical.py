@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.engine import trace_kernels as kernels
-from neurosim.engine.mesh import MeshModel, Multicast, PacketLoad
+from neurosim.engine.loads import Multicast, PacketLoad
+from neurosim.engine.mesh import MeshModel
 from neurosim.engine.trace import CoreEnds, PacketTrace
 from neurosim.errors import AuditError
 

@@ -20,7 +20,7 @@ from neurosim.engine.flow_checks import check_products, check_units
 from neurosim.engine.flow_spans import audit_work, flow_spans
 from neurosim.engine.function import FunctionRun, StepActivity
 from neurosim.engine.lists import synapse_lists
-from neurosim.engine.mesh import FlowTimes, PacketLoad
+from neurosim.engine.loads import FlowTimes, PacketLoad
 from neurosim.engine.timing import StepTiming, TimeRun, check_links
 from neurosim.engine.trace import DataflowStages, PacketTrace
 from neurosim.errors import AuditError, DeadlockError, InputError

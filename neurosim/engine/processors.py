@@ -12,7 +12,7 @@ from neurosim.compiler import Program
 from neurosim.engine import processor_kernels, row_kernels, segment_kernels
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS, CoreCount, StepCount
 from neurosim.engine.function import StepActivity
-from neurosim.engine.mesh import Multicast, PacketLoad, PacketTimes
+from neurosim.engine.loads import Multicast, PacketLoad, PacketTimes
 from neurosim.engine.processor_path import processor_path
 from neurosim.engine.routed import check_copies
 from neurosim.engine.timing import StepTiming, TimeRun

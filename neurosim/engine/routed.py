@@ -11,7 +11,7 @@ from neurosim.compiler import Program
 from neurosim.engine import branch_kernels, packet_kernels
 from neurosim.engine.counters import STEP_COUNTS, CoreCount, LayerCount, StepCount
 from neurosim.engine.function import StepActivity
-from neurosim.engine.mesh import Multicast, PacketLoad, PacketTimes
+from neurosim.engine.loads import Multicast, PacketLoad, PacketTimes
 from neurosim.engine.timing import StepTiming, TimeRun
 from neurosim.engine.trace import PacketTrace
 from neurosim.errors import AuditError, DeadlockError, InputError

@@ -13,7 +13,7 @@ from neurosim.engine import sharing_kernels
 from neurosim.engine.counters import CoreCount, LayerCount
 from neurosim.engine.critical import TO_PS, Flights, PathSpans, Resource, check_path
 from neurosim.engine.function import StepActivity
-from neurosim.engine.mesh import PacketLoad, PacketTimes, SweepPieces
+from neurosim.engine.loads import PacketLoad, PacketTimes, SweepPieces
 from neurosim.engine.routed import RoutedRun
 from neurosim.engine.timing import StepTiming
 from neurosim.engine.trace import PacketTrace, SharedPort, packet_trace

@@ -20,7 +20,8 @@ from neurosim.engine import packet_kernels, row_kernels
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS, CoreCount, LayerCount
 from neurosim.engine.critical import Flights, critical_path, sending
 from neurosim.engine.function import StepActivity
-from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes, Processors
+from neurosim.engine.loads import PacketLoad, PacketTimes
+from neurosim.engine.mesh import MeshModel, Processors
 from neurosim.engine.trace import CoreEnds, PacketTrace, packet_trace
 from neurosim.errors import AuditError, DeadlockError, InputError, MessageWidthError, suggest
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.engine import row_kernels
-from neurosim.engine.mesh import MeshModel, PacketLoad, PacketTimes
+from neurosim.engine.loads import PacketLoad, PacketTimes
+from neurosim.engine.mesh import MeshModel
 from neurosim.errors import InputError, join_errors
 
 IntArray = NDArray[np.int64]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from hwmodels import Chip, Kind
+from hwmodels.core_schema import Memories
 from hwmodels.quantity import Quantity
-from hwmodels.schema import Memories
 from neurosim.report.layout import counted
 
 _SYNC = {

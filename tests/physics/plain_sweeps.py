@@ -14,7 +14,7 @@ from random_networks import WEIGHT_BITS
 
 from neurosim.compiler import Program
 from neurosim.engine import MeshModel, PacketLoad, StepActivity
-from neurosim.engine.mesh import Multicast, SweepPieces
+from neurosim.engine.loads import Multicast, SweepPieces
 from neurosim.network import Relay
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from neurosim.compiler.topology import Topology, mesh, torus, triangular_torus
 from neurosim.engine import MeshModel, PacketLoad
-from neurosim.engine.mesh import Multicast, Processors, SweepPieces
+from neurosim.engine.loads import Multicast, SweepPieces
+from neurosim.engine.mesh import Processors
 
 IntArray = NDArray[np.int64]
 

@@ -23,7 +23,7 @@ from neurosim.engine.critical import (
     receiving,
     sending,
 )
-from neurosim.engine.mesh import Multicast, PacketTimes
+from neurosim.engine.loads import Multicast, PacketTimes
 from neurosim.engine.row_kernels import CORE_FINISH, CORE_STALL, CORE_SWEEP_END, CORE_WAIT
 from neurosim.engine.trace import CoreEnds, packet_trace
 from neurosim.errors import AuditError

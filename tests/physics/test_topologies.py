@@ -10,7 +10,7 @@ import pytest
 
 from neurosim.compiler.topology import Topology, mesh, torus, triangular_torus
 from neurosim.engine import MeshModel, PacketLoad
-from neurosim.engine.mesh import Multicast
+from neurosim.engine.loads import Multicast
 from neurosim.errors import InputError
 
 INJECT, EJECT = 13, 17

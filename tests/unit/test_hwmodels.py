@@ -11,22 +11,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from hwmodels import Chip, Kind, Quantity, chip_names, load_chip
+from hwmodels.core_schema import Core, Encoding, Memory, Neuron, Processor
 from hwmodels.lines import key_lines
 from hwmodels.loader import merge
 from hwmodels.quantity import ENERGY, POWER, SIZE, TIME, Counts, parse_number
-from hwmodels.schema import (
-    Blocked,
-    Chips,
-    Core,
-    Encoding,
-    Memory,
-    Mesh,
-    Network,
-    Neuron,
-    Processor,
-    RoutingTables,
-    Sync,
-)
+from hwmodels.schema import Blocked, Chips, Mesh, Network, RoutingTables, Sync
 
 KIB = 8 * 1024
 
