@@ -222,7 +222,7 @@ def parse_settings(context: click.Context, option: click.Parameter, pairs: tuple
     return settings
 
 
-def split_settings(pairs: tuple[str, ...]) -> dict[str, str]:
+def split_settings(pairs: tuple[str, ...], example: str = 'core.neuron.send_energy="35.5 pJ"') -> dict[str, str]:
     """Return key -> what follows the sign, of texts ``key=value``.
 
     Raises
@@ -234,7 +234,7 @@ def split_settings(pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         key, sign, value = (part.strip() for part in pair.partition("="))
         if not (key and sign and value):
-            raise click.BadParameter(f'"{pair}" is not KEY=VALUE; write for example core.neuron.send_energy="35.5 pJ"')
+            raise click.BadParameter(f'"{pair}" is not KEY=VALUE; write for example {example}')
         if key in settings:
             raise click.BadParameter(f"{key} is given twice; give it once")
         settings[key] = value

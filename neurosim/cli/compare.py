@@ -32,6 +32,13 @@ NOT_CARRIED = 3
     metavar="A,B",
     help="Hardware that computes densely, by formulas, as rows below: names (neurosim baseline --help), or files.",
 )
+@click.option(
+    "--messages",
+    "ways",
+    multiple=True,
+    metavar="CHIP=HOW",
+    help="How messages with a value go on a chip: graded, units or split (see: neurosim run). Repeatable.",
+)
 @click.option("--reference", metavar="NAME", help="Compare with this row.  [default: the least energy]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="Of placements.")
 @common.input_options
@@ -51,6 +58,7 @@ def command(
     chips: str,
     pairs: tuple[str, ...],
     baselines: str,
+    ways: tuple[str, ...],
     reference: str | None,
     seed: int,
     frames: Path | None,
@@ -96,7 +104,8 @@ def command(
     from neurosim.report import Origin
 
     grid = {key: split_values(text) for key, text in common.split_settings(pairs).items()}
-    chosen = configurations([chip.strip() for chip in chips.split(",")], grid)
+    messages = common.split_settings(ways, "loihi=units")
+    chosen = configurations([chip.strip() for chip in chips.split(",")], grid, messages)
     with common.named(found):
         reading = read_network_with_notes(found.path, **common.reader_arguments(**reader))
     fed = read_frames(frames, input_layer(reading.network), layout)

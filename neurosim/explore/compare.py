@@ -124,7 +124,8 @@ def compare(
     outcomes: dict[int, Program | NeurosimError] = {}
     for members in groups:
         try:
-            programs.append(compile_network(network, configurations[members[0]].chip, seed, placed))
+            one = configurations[members[0]]
+            programs.append(compile_network(network, one.chip, seed, placed, one.messages))
             outcomes |= dict.fromkeys(members, programs[-1])
         except (CapacityError, MessageWidthError) as error:
             outcomes |= dict.fromkeys(members, error)
@@ -151,7 +152,7 @@ def _groups(configurations: Sequence[Configuration]) -> list[list[int]]:
     groups: dict[str, list[int]] = {}
     for number, configuration in enumerate(configurations):
         chip = configuration.chip
-        alike = json.dumps([chip.name, decisive(chip)], sort_keys=True)
+        alike = json.dumps([chip.name, configuration.messages, decisive(chip)], sort_keys=True)
         groups.setdefault(alike, []).append(number)
     return list(groups.values())
 
@@ -164,7 +165,13 @@ def _row(
     notes: tuple[str, ...],
 ) -> Row:
     if isinstance(outcome, NeurosimError):
-        return Row(configuration.name, configuration.chip.name, settings=configuration.settings, reason=str(outcome))
+        return Row(
+            configuration.name,
+            configuration.chip.name,
+            settings=configuration.settings,
+            messages=configuration.messages,
+            reason=str(outcome),
+        )
     # Configurations that run alike were timed as one of them.
     counts = replace(outcome, program=replace(outcome.program, chip=configuration.chip))
     return row_of(Result(counts, frames, steps_per_inference, notes), configuration)

@@ -67,6 +67,7 @@ def _row(row: Row, reference: Row | None) -> dict[str, Any]:
         "chip": row.chip,
         "origin": row.origin,
         "settings": dict(row.settings),
+        "messages": row.messages,
         "chip_sha256": None if row.result is None else chip_sha256(row.result.chip),
         "reason": row.reason,
         "timesteps": row.timesteps,
@@ -165,7 +166,7 @@ def _costs(described: Mapping[str, Any]) -> Iterator[list[Any]]:
     )  # fmt: skip
     keys = list(dict.fromkeys(key for row in described["rows"] for key in row["settings"]))
     yield [
-        "name", "chip", "origin", "reason",
+        "name", "chip", "origin", "reason", "messages",
         *(
             f"{name}{'' if part == 'value' else f'_{part}'}{unit}"
             for name, (_, inner, unit) in nested.items()
@@ -176,7 +177,7 @@ def _costs(described: Mapping[str, Any]) -> Iterator[list[Any]]:
     for row in described["rows"]:
         binding = row["binding"] or {}
         yield [
-            *(row[key] for key in ("name", "chip", "origin", "reason")),
+            *(row[key] for key in ("name", "chip", "origin", "reason", "messages")),
             *((row[key] or {}).get(part) for key, inner, _ in nested.values() for part in inner),
             *(row[key] for key in plain),
             binding.get("resource"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from hwmodels import Chip, load_chip
-from neurosim.errors import InputError
+from neurosim.errors import InputError, suggest
 
 MOST_CONFIGURATIONS = 1000
 """More would hold too many programs and results in memory at a time."""
@@ -25,14 +25,21 @@ class Configuration:
         With its settings.
     settings
         Values put in place of the chip file's, by dotted key.
+    messages
+        How messages with a value go; see `neurosim.compile`.
     """
 
     name: str
     chip: Chip
     settings: Mapping[str, str] = field(default_factory=dict)
+    messages: str = "graded"
 
 
-def configurations(chips: Sequence[str], grid: Mapping[str, Sequence[str]] | None = None) -> tuple[Configuration, ...]:
+def configurations(
+    chips: Sequence[str],
+    grid: Mapping[str, Sequence[str]] | None = None,
+    messages: Mapping[str, str] | None = None,
+) -> tuple[Configuration, ...]:
     """Return every chip with every combination of settings.
 
     Parameters
@@ -41,11 +48,13 @@ def configurations(chips: Sequence[str], grid: Mapping[str, Sequence[str]] | Non
         Names of chips, or paths of chip files.
     grid
         Per dotted key the values to try; one for a setting that all have.
+    messages
+        Per chip, as it is named in `chips`, how messages with a value go; graded where it is not there.
 
     Raises
     ------
     InputError
-        No chip, a chip or value given twice, or more than `MOST_CONFIGURATIONS`.
+        No chip, a chip or value given twice, or more than `MOST_CONFIGURATIONS`; messages of a chip that is not there.
     ChipError
         A chip or key is unknown, or a value wrong.
     """
@@ -63,13 +72,19 @@ def configurations(chips: Sequence[str], grid: Mapping[str, Sequence[str]] | Non
         raise InputError(f"{count} configurations are more than {MOST_CONFIGURATIONS}; try fewer values at a time")
     varied = [key for key, values in grid.items() if len(values) > 1]
     short = _short_names(varied)
+    messages = messages or {}
+    for chip in messages:
+        if chip not in chips:
+            raise InputError(f"messages of {chip}: is none of the chips{suggest(chip, chips)} ({', '.join(chips)})")
     found = []
     for chip in chips:
+        how = messages.get(chip, "graded")
         for values in product(*grid.values()):
             settings = dict(zip(grid, values, strict=True))
             loaded = load_chip(chip, settings)
             words = [loaded.name, *(f"{short[key]}={settings[key]}" for key in varied)]
-            found.append(Configuration(" ".join(words), loaded, settings))
+            words += [] if how == "graded" else [f"messages={how}"]
+            found.append(Configuration(" ".join(words), loaded, settings, how))
     _check_twice("the name of chips", [configuration.name for configuration in found])
     return tuple(found)
 

@@ -76,6 +76,8 @@ class Row:
         `SIMULATED`, or in a word how the numbers came about.
     settings
         Values put in place of the chip's, by dotted key.
+    messages
+        How messages with a value went; None where the row is no simulation.
     reason
         Why there are no numbers; None where there are.
     energy_j
@@ -113,6 +115,7 @@ class Row:
     chip: str
     origin: str = SIMULATED
     settings: Mapping[str, str] = field(default_factory=dict)
+    messages: str | None = None
     reason: str | None = None
     energy_j: Interval | None = None
     parts_j: Mapping[str, float] = field(default_factory=dict)
@@ -164,6 +167,7 @@ def row_of(result: Result, configuration: Configuration) -> Row:
         name=configuration.name,
         chip=configuration.chip.name,
         settings=configuration.settings,
+        messages=configuration.messages,
         energy_j=None if energy is None else _interval(energy, "value"),
         parts_j={name: part for name, part in (energy or {}).items() if name not in ("value", "low", "high")},
         latency_s=summary["latency_per_inference_s"],

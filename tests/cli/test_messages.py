@@ -99,3 +99,16 @@ def test_steering(chip: str) -> None:
     assert before == after
     assert units["network"]["packets"] > 1000 * graded["network"]["packets"]
     assert units["energy_run_j"]["dynamic"] > 100 * graded["energy_run_j"]["dynamic"]
+
+
+def test_compare_sends_as_each_chip_can(capsys: Captured) -> None:
+    compare = ["compare", "tiny.net", "--chips", "loihi2,loihi", *TINY]
+    assert main([*compare, "--messages", "loihi=units"]) == 0
+    assert "loihi messages=units" in " ".join(capsys.readouterr().out.split())
+    rows = summary()["rows"]
+    assert [(row["name"], row["messages"], row["reason"]) for row in rows] == [
+        ("loihi2", "graded", None), ("loihi messages=units", "units", None)
+    ]  # fmt: skip
+    for way, words in (("loihi3=units", "none of the chips"), ("units", "loihi=units"), ("loihi=unit", "use graded")):
+        assert main([*compare, "--messages", way]) == 2
+        assert words in " ".join(capsys.readouterr().err.split())

@@ -42,6 +42,26 @@ def chosen(chips: dict[str, Chip]) -> list[Configuration]:
     return [Configuration(name, chip) for name, chip in chips.items()]
 
 
+def test_rows_of_messages_sent_otherwise_are_what_runs_give() -> None:
+    network, frames = graded()
+    frames = frames // 16
+    few = changed(LOIHI2, network__payload={"value": "4 bit", **NUMBER})
+    rows = [
+        Configuration("graded", LOIHI2),
+        Configuration("units", load_chip("loihi"), messages="units"),
+        Configuration("split", few, messages="split"),
+        Configuration("units too", LOIHI2, messages="units"),
+    ]
+    found = explore.compare(network, rows, frames)
+    assert not found.refused
+    assert [row["messages"] for row in describe(found)["rows"]] == ["graded", "units", "split", "units"]
+    for row, one in zip(found.rows, rows, strict=True):
+        alone = api.simulate(api.compile(network, one.chip, messages=one.messages), frames, threads=1)
+        assert row.result is not None
+        assert summarise(row.result) == summarise(alone)
+    assert found.functional_passes == 1
+
+
 @pytest.mark.parametrize(("make", "chips"), [(graded, STYLES), (spiking, SPIKES)])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_row_is_what_a_run_gives(
