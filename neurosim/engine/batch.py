@@ -21,7 +21,7 @@ IntArray = NDArray[np.int64]
 
 MOST_STEPS = 64
 """Most timesteps of a batch."""
-MOST_ROWS = 1 << 14
+MOST_ROWS = 1 << 16
 """Rows of the axon table, and neurons in sixteens, at which a batch is full."""
 MOST_FLIGHTS = 1 << 22
 """Most entries of the table of lone flights."""
