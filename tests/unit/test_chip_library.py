@@ -22,7 +22,7 @@ SPIKES = [
     "spinnaker_48", "truenorth", "truenorth_1v0",
 ]  # fmt: skip
 GRADED = ["generic_mesh", "loihi2", "neuronflow", "seneca", "spinnaker2", "tianjic"]
-DATAFLOW = ["neuronflow", "seneca"]
+DATAFLOW = ["neuronflow", "seneca", "speck"]
 # The tables of routes for 64 x 64 routers take seconds; eight by eight cores are the same chip to a small network.
 EIGHT = {"mesh.columns": "8", "mesh.rows": "8"}
 SMALLER = {"truenorth": EIGHT, "truenorth_1v0": EIGHT}
@@ -57,6 +57,21 @@ def test_a_spiking_network_runs(name: str) -> None:
     assert energy["dynamic"] > 0
     assert summary["latency_per_inference_s"] > 0
     assert not summary["warnings"]
+
+
+def test_speck_integrates_and_fires_event_by_event() -> None:
+    """Every sixth spike that comes, whenever it comes, makes each neuron fire: weights of 1, more than 5 to fire."""
+    layers = [Layer("in", (40,), Relay(spikes=True)), Layer("out", (30,), CubaLif(4096, 0, 5 << 6))]
+    weights = np.ones((30, 40), dtype=np.int64)
+    network = Network(layers, [Connection(("in",), "out", Dense(weights))], "spiking")
+    frames = np.random.default_rng(2).integers(0, 2, (6, 40))
+    summary = summarise(neurosim.simulate(neurosim.compile(network, "speck"), frames))
+    assert summary["layers"][0]["messages"] == frames.sum()
+    assert summary["layers"][1]["messages"] == 30 * (int(frames.sum()) // 6)
+    energy = summary["energy_per_inference_j"]
+    assert 0 < energy["low"] <= energy["value"] <= energy["high"]
+    with pytest.raises(InputError, match="cuba_lif units changes with timesteps"):
+        run_spikes("speck")
 
 
 def graded() -> Network:
