@@ -44,7 +44,8 @@ from neurosim.cli import common
     help="Width of activations.",
 )
 @click.option(
-    "--weight-bits",
+    "--stored-weight-bits",
+    "stored_bits",
     type=click.IntRange(min=1),
     metavar="B",
     help="Width of weights.  [default: what each connection's widest weight needs]",
@@ -58,7 +59,7 @@ def command(
     batch: int,
     density: float | None,
     activation_bits: int,
-    weight_bits: int | None,
+    stored_bits: int | None,
     json_file: Path | None,
     **reader: Any,
 ) -> None:
@@ -107,7 +108,7 @@ def command(
                         batch=batch,
                         density=share,
                         activation_bits=activation_bits,
-                        weight_bits=weight_bits,
+                        weight_bits=stored_bits,
                     )
                 )
     if json_file is not None:

@@ -58,6 +58,12 @@ def test_short_help_is_the_commands_own_first_line(name: str) -> None:
     assert command.help.strip().splitlines()[0] == cli.COMMANDS[name]
 
 
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_no_option_is_there_twice(name: str) -> None:
+    options = [text for given in import_module(f"neurosim.cli.{name}").command.params for text in given.opts]
+    assert len(options) == len(set(options))
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"neurosim, version {__version__}\n"
