@@ -126,6 +126,17 @@ def test_engine_equals_the_stepper(rng: Random) -> None:
     compare(*random_system(rng)[:2])
 
 
+@seed(8)
+@settings(SETTINGS, max_examples=100)
+@given(RANDOM)
+def test_the_kernel_for_plain_networks_equals_the_general_one(rng: Random) -> None:
+    model, load, _ = random_system(rng)
+    assert model.plain
+    plain, general = model.time(load), model.time(load, plain=False)
+    for name in ("injected", "left", "arrived", "cores", "link_flits", "delivered", "last", "waiting"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(general, name), err_msg=name)
+
+
 @seed(2)
 @settings(SETTINGS, max_examples=300)
 @given(RANDOM)
