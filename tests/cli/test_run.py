@@ -334,7 +334,9 @@ def test_run_ended_from_outside_leaves_nothing(sign: signal.Signals, code: int, 
     assert in_a_process(RUN).returncode == 0  # compiles the kernels where that is still due
     # The second table of the run is held up: by then the first stands ready under its temporary name.
     program = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        # Whoever starts the tests in the background leaves SIGINT ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from neurosim.cli import main\n"
         "from neurosim.report import tables\n"
         "def stuck(*_):\n"
