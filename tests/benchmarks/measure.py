@@ -18,7 +18,7 @@ from random_networks import THRESHOLD, Case, architecture_text, sanafe_cores
 
 MIB = 1 << 20
 PAIRS_AT_ONCE = 200_000
-LONGER = {1_024: 400, 10_240: 40}
+LONGER = {1_024: 400, 10_240: 40, 102_400: 40}
 """Timesteps that a run measures beyond those that are compared, by the size of the network."""
 
 
