@@ -16,6 +16,7 @@ from neurosim.engine.critical import RESOURCES, Resource, path_totals
 from neurosim.engine.function import StepActivity
 from neurosim.engine.timing import StepTiming, TimeRun
 from neurosim.engine.trace import ENDLESS, PacketTrace
+from neurosim.errors import AuditError
 
 IntArray = NDArray[np.int64]
 
@@ -99,7 +100,9 @@ class Batches:
 
     def __init__(self, timer: TimeRun, traced: bool) -> None:
         self.timer = timer
-        self.many = type(timer) is TimeRun and timer.mesh.plain and not traced
+        # Where a payload does not hold a spike's 1, only the timing of single timesteps knows spikes from values.
+        spikes_fit = bool((timer.ranges[:, 1] >= 1).all())
+        self.many = type(timer) is TimeRun and timer.mesh.plain and spikes_fit and not traced
         program = timer.program
         self._rows_each = len(program.axon_core) // max(program.network.size, 1) + 1
         longest = int(timer.layer_flits.max())
@@ -142,8 +145,17 @@ class Batches:
         MessageWidthError, DeadlockError, AuditError, InputError
             As `TimeRun.step`.
         """
-        found = self._time_many(activities) if self.many and len(activities) else None
-        return found or Piece.of(self.timer.program, activities, [self.timer.step(activity) for activity in activities])
+        if self.many and len(activities):
+            found = self._time_many(activities)
+            if found is not None:
+                return found
+        piece = Piece.of(self.timer.program, activities, [self.timer.step(activity) for activity in activities])
+        if self.many and len(activities):
+            raise AuditError(
+                f"timesteps {activities[0].timestep} to {activities[-1].timestep}: an audit stopped them together that "
+                "none of them stops alone; please report it with the network and the chip"
+            )
+        return piece
 
     def _time_many(self, activities: Sequence[StepActivity]) -> Piece | None:
         """Time them in one call; None where a timestep is not in order, for `TimeRun.step` to say what it is."""

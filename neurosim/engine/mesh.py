@@ -20,7 +20,7 @@ from neurosim.engine import (
     time_kernels,
 )
 from neurosim.engine.loads import FlowTimes, PacketLoad, PacketTimes, SweepPieces
-from neurosim.errors import InputError
+from neurosim.errors import AuditError, InputError
 
 IntArray = NDArray[np.int64]
 
@@ -336,9 +336,12 @@ class MeshModel:
         ------
         InputError
             Packets that these routers cannot handle.
+        AuditError
+            The two kernels do not agree on whether all packets arrive.
         """
         self._check(load)
-        if plain and self.plain and load.multicast is None and load.pieces is None:
+        plain = plain and self.plain and load.multicast is None and load.pieces is None
+        if plain:
             times = self._time_plain(load)
             if times is not None:
                 return times
@@ -358,6 +361,11 @@ class MeshModel:
             self.wheel_slots, self.wheel_shift, load.core_first, load.tail_work, places, rows, packets.reshape(-1),
             copies.reshape(-1), stages.reshape(-1), cores,
         )  # fmt: skip
+        if plain and delivered == load.copies:
+            raise AuditError(
+                f"all {load.copies} packets arrive, and in the kernel for plain networks they do not; please report it "
+                "with the network and the chip"
+            )
         ports = rows.reshape(*top.next_router.shape, self.channels, row_kernels.PORT)
         return PacketTimes(
             injected=packets[:-1, row_kernels.INJECTED],

@@ -16,9 +16,9 @@ import neurosim
 from hwmodels import Chip
 from neurosim.compiler import Program
 from neurosim.compiler.visits import counted_synapses
-from neurosim.engine import FunctionRun, TimeRun
+from neurosim.engine import FunctionRun, MeshModel, TimeRun
 from neurosim.engine.batch import Batches, Piece
-from neurosim.errors import MessageWidthError
+from neurosim.errors import AuditError, MessageWidthError
 from neurosim.network import Connection, Dense, Layer, Network, Relay, Sigma
 
 ARRAYS = ("spans_ps", "layer_counts", "path_ps", "events", "busy_ps", "core_counts", "link_flits", "dropped", "lost")
@@ -161,3 +161,13 @@ def test_every_audit_stops_a_batch() -> None:
         other = Batches(timer, traced=False)
         other.__dict__["rules"] = batches.rules._replace(**change)
         assert other._time_many([activity]) is None, change
+        with pytest.raises(AuditError, match="timesteps 1 to 1: an audit stopped them together"):
+            other.time([activity])
+
+
+def test_a_kernel_that_loses_packets_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = small()
+    activity = FunctionRun(program.network, {"in": np.ones((1, 50), dtype=np.int64)}).step()
+    monkeypatch.setattr(MeshModel, "_time_plain", lambda *_: None)
+    with pytest.raises(AuditError, match="in the kernel for plain networks they do not"):
+        TimeRun(program).step(activity)
