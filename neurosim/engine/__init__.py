@@ -6,9 +6,10 @@ from neurosim.engine.critical import RESOURCES, Resource, binding
 from neurosim.engine.function import FunctionRun, StepActivity
 from neurosim.engine.loads import PacketLoad, PacketTimes
 from neurosim.engine.mesh import MeshModel
-from neurosim.engine.run import RunCounts, run_program
+from neurosim.engine.run import run_program
 from neurosim.engine.shared import run_programs
 from neurosim.engine.timing import StepTiming, TimeRun
+from neurosim.engine.totals import RunCounts
 from neurosim.engine.trace import PacketTrace, StepTrace, TraceWindow
 
 __all__ = [

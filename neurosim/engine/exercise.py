@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from hwmodels import Chip, load_chip
 from neurosim.compiler import compile_network
-from neurosim.engine.run import RunCounts, run_program
+from neurosim.engine.run import run_program
 from neurosim.engine.timing import FIDELITIES
+from neurosim.engine.totals import RunCounts
 from neurosim.engine.trace import TraceWindow
 from neurosim.network import (
     Connection,

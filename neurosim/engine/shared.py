@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from neurosim.compiler import Program
 from neurosim.compiler.visits import counted_synapses
 from neurosim.engine.function import FunctionRun, StepActivity
-from neurosim.engine.run import RunCounts, default_threads, run_steps
+from neurosim.engine.run import default_threads, run_steps
+from neurosim.engine.totals import RunCounts
 from neurosim.errors import AuditError, InputError, NeurosimError
 
 Counted = list[NDArray[np.int32]]
