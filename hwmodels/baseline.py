@@ -66,6 +66,9 @@ class Operations(Model):
     def _whole_rate(self) -> Operations:
         if not self.terms:
             raise ValueError("terms is empty; give at least one")
+        for name in self.terms:
+            if "." in name:
+                raise ValueError(f'terms: the name "{name}" has a dot, which parts keys; write it with _ in its place')
         if (self.clock is None) != (self.macs_per_cycle is None):
             raise ValueError("clock and macs_per_cycle make a rate together; give both or neither")
         return self

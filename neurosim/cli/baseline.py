@@ -92,10 +92,8 @@ def command(
 
             network = read_program(found.path).network
         else:
-            from neurosim.formats import read_network_with_notes
-
-            reading = read_network_with_notes(found.path, **options)
-            network, notes = reading.network, (*notes, *reading.notes)
+            network, read_notes = common.read_model(found, options)
+            notes = (*notes, *read_notes)
         costs = []
         for one in hardware:
             leaves_zeros = one.row_stationary is not None and one.row_stationary.zeros is not None

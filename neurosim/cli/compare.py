@@ -100,24 +100,24 @@ def command(
         write_json,
     )
     from neurosim.explore.configurations import split_values
-    from neurosim.formats import read_frames, read_network_with_notes
+    from neurosim.formats import read_frames
     from neurosim.report import Origin
 
     grid = {key: split_values(text) for key, text in common.split_settings(pairs).items()}
     messages = common.split_settings(ways, "loihi=units")
     chosen = configurations([chip.strip() for chip in chips.split(",")], grid, messages)
     with common.named(found):
-        reading = read_network_with_notes(found.path, **common.reader_arguments(**reader))
-    fed = read_frames(frames, input_layer(reading.network), layout)
+        network, read_notes = common.read_model(found, common.reader_arguments(**reader))
+    fed = read_frames(frames, input_layer(network), layout)
     origin = Origin.of_files(found.path, frames, fed)
     with common.named(found), announce_compilation(say_compiling), RunProgress() as progress:
         dense = [name.strip() for name in baselines.split(",") if name.strip()]
-        others = baseline_rows(reading.network, dense, steps_per_inference)
+        others = baseline_rows(network, dense, steps_per_inference)
         comparison = compare(
-            reading.network, chosen, fed, steps, steps_per_inference, None, seed, reference, others, progress, threads,
+            network, chosen, fed, steps, steps_per_inference, None, seed, reference, others, progress, threads,
             fidelity,
         )  # fmt: skip
-    described = describe(comparison, (*found.notes, *reading.notes, *shipped), origin)
+    described = describe(comparison, (*found.notes, *read_notes, *shipped), origin)
     with common.outputs():
         if csv_folder is not None:
             write_csv(described, csv_folder)

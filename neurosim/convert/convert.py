@@ -110,9 +110,14 @@ def integer_frames(inputs: NDArray[Any], input_scale: float) -> NDArray[np.int64
     Raises
     ------
     InputError
-        Some exceed 16 bits.
+        Some exceed 16 bits, or the scale is 1 and they are no whole numbers.
     """
     frames = np.rint(inputs.reshape(len(inputs), -1).astype(np.float64) / input_scale)
+    if input_scale == 1.0 and not np.array_equal(frames.ravel(), inputs.ravel()):
+        raise InputError(
+            f"inputs reach {np.abs(inputs).max():.6g} and are no whole numbers, which an input scale of 1 would round; "
+            "give input_scale, what 1 in an integer frame stands for"
+        )
     if np.abs(frames).max(initial=0) >= 1 << 15:
         raise InputError(
             f"inputs reach {np.abs(inputs).max():.6g}, which is {np.abs(frames).max():.0f} steps of {input_scale:.6g}; "

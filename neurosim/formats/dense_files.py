@@ -61,6 +61,11 @@ def read_dense_npz(path: str | Path) -> DenseGraph:
         if not re.fullmatch(r"[wb]\d+", name)
     ]
     count = sum(name.startswith("w") for name in arrays)
+    errors += [
+        f"{name} belongs to no weights: there are w0..w{count - 1}; rename it or leave it out"
+        for name in arrays
+        if count and re.fullmatch(r"b\d+", name) and f"w{name[1:]}" not in arrays
+    ]
     nodes: list[Node] = []
     for i in range(count):
         weights = arrays.get(f"w{i}")

@@ -66,20 +66,21 @@ def _batch_norm(r: Reader, name: str, m: Any, path: str, x: str) -> str:
 
 
 def _pool(
-    r: Reader, name: str, x: str, mode: str, kernel: Any, stride: Any = None, padding: Any = 0, counted: bool = True
-) -> str:
-    line = r.shapes[x][1:2] == (1,) and np.ndim(kernel) == 0 and len(r.shapes[x]) == 3
+    r: Reader, name: str, x: str, mode: str, kernel: Any, stride: Any = None, padding: Any = 0, counted: bool = True,
+    line: bool = False,
+) -> str:  # fmt: skip
     sides, steps, pads = _pair(kernel), _pair(kernel if stride in (None, []) else stride), _pair(padding)
     if line:  # A line stands as an image of one row.
         sides, steps, pads = (1, sides[1]), (1, steps[1]), (0, pads[1])
     return r.add(Pool2d(name, (x,), mode, sides, steps, pads, counted))
 
 
-def _module_pool(mode: str) -> Callable[..., str]:
+def _module_pool(mode: str, line: bool = False) -> Callable[..., str]:
     def read(r: Reader, name: str, m: Any, path: str, x: str) -> str:
         if m.ceil_mode or getattr(m, "divisor_override", None) or _pair(getattr(m, "dilation", 1)) != (1, 1):
             raise Refused("uses ceil_mode, a divisor or a dilation, which are not supported")
-        return _pool(r, name, x, mode, m.kernel_size, m.stride, m.padding, getattr(m, "count_include_pad", True))
+        counted = getattr(m, "count_include_pad", True)
+        return _pool(r, name, x, mode, m.kernel_size, m.stride, m.padding, counted, line)
 
     return read
 
@@ -121,9 +122,9 @@ MODULES: dict[str, Callable[..., Any]] = {
     "Conv2d": _conv,
     "BatchNorm1d": _batch_norm,
     "BatchNorm2d": _batch_norm,
-    "AvgPool1d": _module_pool("average"),
+    "AvgPool1d": _module_pool("average", True),
     "AvgPool2d": _module_pool("average"),
-    "MaxPool1d": _module_pool("max"),
+    "MaxPool1d": _module_pool("max", True),
     "MaxPool2d": _module_pool("max"),
     "AdaptiveAvgPool2d": _adaptive("average"),
     "AdaptiveMaxPool2d": _adaptive("max"),
@@ -208,11 +209,15 @@ def _plain(function: str) -> Callable[..., str]:
 
 def _window(mode: str) -> Callable[..., str]:
     def read(r: Reader, name: str, args: Any, kwargs: Any) -> str:
-        given = dict(zip(("kernel_size", "stride", "padding"), args[1:], strict=False)) | kwargs
-        known = {"kernel_size", "stride", "padding", "count_include_pad", "return_indices"}
-        wrong = [k for k, v in given.items() if k not in known and v not in (False, None, 1)]
-        if wrong or given.get("return_indices"):
-            raise Refused(f"is given {', '.join(wrong) or 'return_indices'}, which is not supported")
+        rest = ("dilation", "ceil_mode", "return_indices")
+        if mode == "average":
+            rest = ("ceil_mode", "count_include_pad", "divisor_override")
+        given = dict(zip(("kernel_size", "stride", "padding", *rest), args[1:], strict=False)) | kwargs
+        wrong = [k for k in ("ceil_mode", "return_indices") if given.get(k)]
+        wrong += ["divisor_override"] * (given.get("divisor_override") is not None)
+        wrong += ["dilation"] * (_pair(given.get("dilation", 1)) != (1, 1))
+        if wrong:
+            raise Refused(f"is given {', '.join(wrong)}, which is not supported")
         counted = bool(given.get("count_include_pad", True))
         x = r.value(args[0])
         return _pool(r, name, x, mode, given["kernel_size"], given.get("stride"), given.get("padding", 0), counted)

@@ -18,7 +18,7 @@ from neurosim.compiler.program_file import LIBRARY_VERSIONS, get_program, put_pr
 from neurosim.compiler.topology import chip_topology
 from neurosim.costs import Result
 from neurosim.engine import RESOURCES, RunCounts
-from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS
+from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS, WORKS
 from neurosim.errors import AuditError, InputError, join_errors, suggest
 from neurosim.files import atomic_path
 from neurosim.report.origin import Origin
@@ -150,6 +150,7 @@ def _shapes(program: Program, timesteps: int | None) -> dict[str, tuple[int | No
         "dropped": places,
         "lost": (program.cores,),
         "checked_ps": (None,),
+        "busy_ps": (timesteps, len(program.network.layers), len(WORKS)),
     }
 
 
@@ -172,7 +173,7 @@ def _read(root: Fields) -> Run | None:
     timesteps = arrays.length("duration_ps")
     shapes = _shapes(program, timesteps)
     arrays.only((*_arrays(), "checked_steps"))
-    found = {name: arrays.array(name, np.int64, shapes.get(name, (timesteps, None, None))) for name in _arrays()}
+    found = {name: arrays.array(name, np.int64, shapes[name]) for name in _arrays()}
     checked = arrays.array("checked_steps", np.int64, (None,))
     names = {str(program.network.index[layer.name]): layer for layer in program.network.layers}
     kept.only(names)
