@@ -105,7 +105,7 @@ def command(
 
     grid = {key: split_values(text) for key, text in common.split_settings(pairs).items()}
     messages = common.split_settings(ways, "loihi=units")
-    chosen = configurations([chip.strip() for chip in chips.split(",")], grid, messages)
+    chosen = configurations([chip.strip() for chip in chips.split(",") if chip.strip()], grid, messages)
     with common.named(found):
         network, read_notes = common.read_model(found, common.reader_arguments(**reader))
     fed = read_frames(frames, input_layer(network), layout)

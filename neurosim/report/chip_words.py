@@ -9,6 +9,7 @@ from itertools import groupby
 from hwmodels import Chip, Kind
 from hwmodels.core_schema import Memories
 from hwmodels.quantity import Quantity
+from neurosim.compiler.messages import other_ways
 from neurosim.report.layout import counted
 
 _SYNC = {
@@ -16,8 +17,8 @@ _SYNC = {
     "tick": "Timesteps are ticks of {period}, which all cores share and which wait for late work.",
     "timer": "Timesteps are those of timers of {period}, which do not wait; work that overruns is reported.",
     "none": (
-        "There are no timesteps: a unit updates at each arrival. Sigma-delta networks run; units that live in time "
-        "(cuba_lif), delays and averages are refused."
+        "There are no timesteps: a unit updates at each arrival. Sigma-delta networks run, averages too, and "
+        "cuba_lif units that only integrate and fire; units that change with time and delays are refused."
     ),
 }
 
@@ -69,10 +70,12 @@ def can_run(chip: Chip) -> Iterator[str]:
         "A core holds neurons of one layer; the input takes cores too."
     )
     payload = chip.network.payload
+    otherwise = "; --messages sends them otherwise" if other_ways(chip) else ""
     if payload.value:
-        yield f"Messages are spikes, or signed values of up to {payload.value} bits; wider ones are refused."
+        values = f"signed values of up to {payload.value} bits"
+        yield f"Messages are spikes, or {values}; wider ones are refused{otherwise}."
     else:
-        yield "Messages are spikes without a value. Networks whose layers send values are refused."
+        yield f"Messages are spikes without a value. Networks whose layers send values are refused{otherwise}."
     yield _SYNC[chip.sync.kind].format(period=chip.sync.period.text if chip.sync.period else "")
     weights, bits = core.weights, core.weights.bits.value
     widths = f"{bits[0]} bits" if len(bits) == 1 else f"{', '.join(map(str, bits[:-1]))} or {bits[-1]} bits"

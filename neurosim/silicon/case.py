@@ -141,7 +141,9 @@ def chosen(cases: tuple[Case, ...], only: str | None) -> list[Case]:
     """
     if only is None:
         return list(cases)
-    keys = [key.strip().lower() for key in only.split(",")]
+    keys = [key.strip().lower() for key in only.split(",") if key.strip()]
+    if not keys:
+        raise InputError(f"--only names no measurement; there are {', '.join(case.key for case in cases)}")
     found = [case for case in cases if any(_named(case, key) for key in keys)]
     unknown = [key for key in keys if not any(_named(case, key) for case in cases)]
     if unknown:

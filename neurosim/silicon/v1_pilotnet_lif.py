@@ -63,9 +63,9 @@ def rows(result: Result) -> list[Row]:
     found = [
         Row("non-zero synops a step", point(sum(synops.values()) * 1e-6), MEASURED_SYNOPS * 1e-6, "M", "measured", TEST,
             "the measured figure is read off a plot", 0.01),
-        *(Row(f"synops a step by {name}", point(synops[name]), value, "", "derived", TEST, emulation, 1e-5)
+        *(Row(f"synops a step by {name}", point(synops[name]), value, "", "derived", TEST, emulation, 0.5 / value)
           for name, value in EMULATED_SYNOPS.items()),
-        *(Row(f"spikes a step of {name}", point(spikes[name]), value, "", "derived", TEST, emulation, 4e-3)
+        *(Row(f"spikes a step of {name}", point(spikes[name]), value, "", "derived", TEST, emulation, 0.5 / value)
           for name, value in EMULATED_SPIKES.items()),
     ]  # fmt: skip
     layers = [result.network.layers[part.layer].name for part in result.program.slices]
@@ -91,8 +91,8 @@ def rows(result: Result) -> list[Row]:
     assert energy is not None
     static = result.chip.power.static.value
     found += [
-        Row("inferences a second", point(rate), MEASURED_INFERENCES_PER_S, "", "measured", TEST,
-            "follows from the short phases", 0.25),
+        Row("inferences a second", point(rate), MEASURED_INFERENCES_PER_S, "", "measured", NONE,
+            "half of its steps fixed the time a synop; too low by the short phases", 0.25),
         Row("dynamic energy an inference", energy.dynamic_j.scaled(1e3), MEASURED_DYNAMIC_J * 1e3, "mJ", "measured",
             NONE, "the energy a synop was derived from it", 0.12),
         Row("static power", point(static), 0.232, "W", "measured", NONE, "it is this measurement", 0.12),
@@ -118,7 +118,9 @@ CASE = Case(
     _run,
     reference=True,
     remarks=(
-        "Targets are what the nearest peer, SANA-FE, reports for Loihi: 12 % of energy and 25 % of time.",
+        "Targets are what the nearest peer, SANA-FE, reports for Loihi: 12 % of energy and 25 % of time. They "
+        "were set after these rows were known. With one fitted constant 1 to 3 % of step time can be asked for, and no "
+        "phase meets that.",
         "**The misses.** The published step time follows the synops of conv3's three cores at 1.055 ns a synop, with a "
         "fixed term of -5 us in the fit that has no counterpart in the model. In the two short phases conv1 sends "
         "31,680 spikes instead of 22,176. Conv2's cores then have 153,600 synops each, which at the same 1.055 ns take "

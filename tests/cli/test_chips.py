@@ -163,7 +163,8 @@ def test_sheet_says_what_runs_and_what_differs(
     assert main(["chips", "spinnaker_4"]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     for line in (
-        "- Messages are spikes without a value. Networks whose layers send values are refused.",
+        "- Messages are spikes without a value. Networks whose layers send values are refused; "
+        "--messages sends them otherwise.",
         "What differs from spinnaker",
         "- chips.columns: 1 -> 2",
         "- power.static: 0.35 W -> 0.89 W",

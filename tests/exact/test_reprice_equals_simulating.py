@@ -56,7 +56,7 @@ def carried(name: str) -> tuple[Result, Any]:
             return simulate(chip_of(name)), simulate
         except NeurosimError as error:
             refusals.append(str(error))
-    return pytest.skip(f"{name} carries none of the networks: {'; '.join(refusals)}")
+    return pytest.fail(f"{name} carries none of the networks: {'; '.join(refusals)}")
 
 
 def spread(chip: Chip, factors: np.ndarray) -> Chip:
@@ -125,7 +125,12 @@ def test_every_other_number_is_refused_by_its_key(name: str) -> None:
         more = f"{2 * quantity.value} {'ps' if quantity.dimension.grain == '1 ps' else 'bit'}"
         text = str(2 * quantity.value) if quantity.dimension.grain == "1" else more
         try:
-            variant = with_settings(chip, {key: text}) if isinstance(quantity, WholeQuantity) else chip
+            if isinstance(quantity, Energy | Power):
+                unit = "fJ" if isinstance(quantity, Energy) else "mW"
+                variant = with_settings(chip, {key: f"{2 * quantity.value + 1} {unit}"})
+                assert variant != chip
+            else:
+                variant = with_settings(chip, {key: text}) if isinstance(quantity, WholeQuantity) else chip
         except ChipError:  # this value does not fit the others
             continue
         found = decisive_differences(chip, variant)

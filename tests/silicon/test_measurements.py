@@ -63,8 +63,9 @@ def test_deep_belief_network_misses_by_the_idle_chip() -> None:
 @pytest.mark.parametrize("name", list(v8.EEDN))
 def test_truenorth_meets_all_four_networks(name: str) -> None:
     row = v8.eedn_row(name, full=False)
-    assert row.evidence == (NONE if name in v8.FIXED_CONSTANTS else TEST)
-    assert row.predicted.value == pytest.approx(row.published, rel=0.20)
+    fixed = name in v8.FIXED_CONSTANTS
+    assert row.evidence == (NONE if fixed else TEST)
+    assert row.predicted.value == pytest.approx(row.published, rel=0.01 if fixed else 0.20)
 
 
 @pytest.mark.slow
@@ -77,7 +78,7 @@ def test_a_corner_of_the_chip_stands_for_all_cores() -> None:
 def test_truenorth_corners_add_up() -> None:
     for row in rows_of(v8.CORNERS_CASE):
         assert row.evidence == NONE
-        assert row.predicted.value == pytest.approx(row.published, rel=0.20), row.quantity
+        assert row.predicted.value == pytest.approx(row.published, rel=0.01), row.quantity
 
 
 def test_cores_of_the_ring_do_exactly_what_is_asked_of_them() -> None:
@@ -107,5 +108,6 @@ def test_loihi_pays_one_message_and_the_barrier_once() -> None:
 
 def test_seneca_and_odin_keep_to_their_tables() -> None:
     for row in [*rows_of(seneca_instructions.CASE), *rows_of(odin_rates.CASE)]:
-        if row.evidence != TEST:
-            assert row.predicted.value == pytest.approx(row.published, rel=0.05), row.quantity
+        if "headline" not in row.quantity:  # which is a miss, and says so
+            sums = row.quantity in ("run of a small network, in all", "synaptic operation, nothing shared")
+            assert row.predicted.value == pytest.approx(row.published, rel=1e-9 if sums else 0.02), row.quantity

@@ -196,7 +196,7 @@ PUBLISHED: dict[tuple[str, str], tuple[float, Kind]] = {
     ("spinnaker2", "mesh.cores_usable"): (152, Kind.ARCHITECTURE),
     ("spinnaker2", "network.tables.entries"): (16_384, Kind.ARCHITECTURE),
     ("spinnaker2", "network.flit"): (192, Kind.ARCHITECTURE),
-    ("spinnaker2", "core.encodings.sparse.synop_energy"): (10.0, Kind.MEASURED),
+    ("spinnaker2", "core.encodings.sparse.synop_energy"): (10.0, Kind.ESTIMATE),
     # Merolla et al. 2014.
     ("truenorth", "core.neurons"): (256, Kind.ARCHITECTURE),
     ("truenorth", "core.axon_in_entries"): (256, Kind.ARCHITECTURE),
