@@ -67,6 +67,8 @@ def _fitted(
     mean, gap = x.mean(axis=0), wanted.mean(axis=0)
     x = x - mean
     square = x.T @ x / len(x)
+    if not square.any():  # What it reads never changes: its bias alone can make up for what was lost.
+        return node.weight, np.broadcast_to(site.bias, (node.weight.shape[0],)) + gap
     square += ridge * np.trace(square) / len(square) * np.eye(len(square))
     change = np.linalg.solve(square, x.T @ (wanted - gap) / len(x))
     bias = np.broadcast_to(site.bias, (node.weight.shape[0],)) + gap - mean @ change
@@ -114,6 +116,13 @@ class TuneOptions:
     rate: float = 0.01
     momentum: float = 0.9
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.answer not in ("classes", "values"):
+            raise InputError(f'answer is "{self.answer}"; use classes or values')
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be 1 or more")
 
 
 def tune(

@@ -185,7 +185,7 @@ def baseline_cost(
         frames,
         batch,
         activation_bits,
-        max((one.weight_bits for one in work), default=0),
+        max(one.weight_bits for one in work),
         zeros,
         sum(events.macs for events in found) * per,
         math.fsum(events.macs_done for events in found) * per,

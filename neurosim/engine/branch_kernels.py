@@ -37,20 +37,6 @@ COPY_CORE, COPY_READ, COPY_ACCUMULATE, COPY = 0, 1, 2, 3
 
 
 @nb.njit(cache=True, nogil=True)
-def count_branches(neuron, value, neuron_core, route_start, form):
-    """Return the packets and the copies that messages make, from (C + 1,) where destinations of cores begin."""
-    packets, copies = 0, 0
-    for m in range(neuron.size):
-        core = neuron_core[neuron[m]]
-        each = route_start[core + 1] - route_start[core]
-        if each > 0:
-            sends = sends_of(value[m], form)
-            packets += sends
-            copies += each * sends
-    return packets, copies
-
-
-@nb.njit(cache=True, nogil=True)
 def build_branches(
     payload,
     active,

@@ -67,6 +67,25 @@ def count_rows(neuron, value, axon_start, form):
 
 
 @nb.njit(cache=True, nogil=True)
+def count_copies(neuron, value, neuron_core, route_start, axon_start, trees, form):
+    """Return how often messages are sent, and their copies.
+
+    With `trees` a message goes to all destinations of its core, from `route_start` (C + 1,), and the copies are exact.
+    Without, they are its rows of the axon table, of which several may go in one packet: a bound.
+    """
+    total, copies = 0, 0
+    for m in range(neuron.size):
+        core = neuron_core[neuron[m]]
+        rows = axon_start[neuron[m] + 1] - axon_start[neuron[m]]
+        each = route_start[core + 1] - route_start[core] if trees else rows
+        if each > 0:
+            sends = sends_of(value[m], form)
+            total += sends
+            copies += each * sends
+    return total, copies
+
+
+@nb.njit(cache=True, nogil=True)
 def count_units(neuron, value, layer_start, fan_out, counts):
     """Count what the messages of each layer are as unit spikes, in the columns of the last two of `LayerCount`."""
     for layer in range(layer_start.size - 1):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler import Program
-from neurosim.engine import processor_kernels, row_kernels, segment_kernels
+from neurosim.engine import packet_kernels, processor_kernels, row_kernels, segment_kernels
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS, CoreCount, StepCount
 from neurosim.engine.function import StepActivity
 from neurosim.engine.loads import Multicast, PacketLoad, PacketTimes
@@ -106,9 +106,10 @@ class ProcessorRun(TimeRun):
         payload = np.zeros(program.network.size, dtype=np.int64)
         payload[activity.neuron] = activity.value
         touched, _ = self.visits(activity)
-        sent, most_copies = kernels.count_copies(
-            activity.neuron, activity.value, self.neuron_core, self.route_start, program.axon_start, self.form
-        )
+        sent, most_copies = packet_kernels.count_copies(
+            activity.neuron, activity.value, self.neuron_core, self.route_start, program.axon_start,
+            program.routes is not None, self.form,
+        )  # fmt: skip
         self._check_rows(activity, most_copies)
         packets = sent if program.routes is not None else most_copies
         segments = np.empty((packets + program.cores, kernels.SEGMENT), dtype=np.int64)

@@ -58,9 +58,10 @@ class RoutedRun(TimeRun):
             return super()._packets(activity, counts, core_counts)
         payload = np.zeros(program.network.size, dtype=np.int64)
         payload[activity.neuron] = activity.value
-        sent, most = kernels.count_branches(
-            activity.neuron, activity.value, self.neuron_core, routes.destination_start, self.form
-        )
+        sent, most = packet_kernels.count_copies(
+            activity.neuron, activity.value, self.neuron_core, routes.destination_start, program.axon_start, True,
+            self.form,
+        )  # fmt: skip
         self._check_rows(activity, most)
         touched, met = self.visits(activity)
         none = np.zeros(0, dtype=np.int32)

@@ -43,21 +43,6 @@ TIMES = 8
 
 
 @nb.njit(cache=True, nogil=True)
-def count_copies(neuron, value, neuron_core, route_start, axon_start, form):
-    """Return how often messages are sent, and a bound on their copies; `route_start` and `form` as `build_segments`."""
-    total, copies = 0, 0
-    for m in range(neuron.size):
-        core = neuron_core[neuron[m]]
-        rows = axon_start[neuron[m] + 1] - axon_start[neuron[m]]
-        each = max(route_start[core + 1] - route_start[core], rows)
-        if each > 0:
-            sends = sends_of(value[m], form)
-            total += sends
-            copies += each * sends
-    return total, copies
-
-
-@nb.njit(cache=True, nogil=True)
 def build_segments(
     payload,
     active,

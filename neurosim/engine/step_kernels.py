@@ -19,10 +19,9 @@ from neurosim.engine.packet_kernels import (
     FLIT_HOPS_Y,
     FLITS,
     MOST_ROWS,
-    UNIT_ADDS,
-    UNIT_SPIKES,
     build_packets,
-    sends_of,
+    count_rows,
+    count_units,
 )
 from neurosim.engine.path_kernels import add_path, send_rows
 from neurosim.engine.plain_kernels import PASSED, ROW, plain_step
@@ -94,18 +93,14 @@ def _audit_messages(rules, neuron, value, bounds, synops, counts):
     good = True
     for layer in range(bounds.size - 1):
         met, nonzero = 0, 0
-        spikes, adds = np.int64(0), np.int64(0)
         for m in range(bounds[layer], bounds[layer + 1]):
             good &= rules.lowest[layer] <= value[m] <= rules.highest[layer]
             met += rules.fan_out[neuron[m]]
             nonzero += rules.nonzero[neuron[m]]
-            spikes += abs(value[m])
-            adds += abs(value[m]) * rules.fan_out[neuron[m]]
         good &= met == synops[layer]
         counts[layer, SYNOPS] = met
         counts[layer, SYNOPS_NONZERO] = nonzero
-        counts[layer, UNIT_SPIKES] = spikes
-        counts[layer, UNIT_ADDS] = adds
+    count_units(neuron, value, bounds, rules.fan_out, counts)
     return good
 
 
@@ -190,10 +185,8 @@ def time_steps(
     cores = net.core_router.size
     rows_most = 0
     for k in range(first.size - 1):
-        rows_here = 0
-        for m in range(first[k], first[k + 1]):
-            rows = rules.axon_start[neuron[m] + 1] - rules.axon_start[neuron[m]]
-            rows_here += rows * sends_of(value[m], rules.sweep.form)
+        a, b = first[k], first[k + 1]
+        rows_here = count_rows(neuron[a:b], value[a:b], rules.axon_start, rules.sweep.form)
         if rows_here > MOST_ROWS and rules.sweep.form is not None:
             return k
         rows_most = max(rows_most, rows_here)

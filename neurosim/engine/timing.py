@@ -203,8 +203,8 @@ def _check_supported(chip: Chip, routed: bool) -> None:
 
 def _form(program: Program) -> int | None:
     """Return how the program's messages go, as `packet_kernels.Sweep.form`."""
-    forms = {"graded": None, "units": packet_kernels.UNITS}
-    return forms.get(program.messages, int(program.chip.network.payload.value))
+    forms = {"graded": None, "units": packet_kernels.UNITS, "split": int(program.chip.network.payload.value)}
+    return forms[program.messages]
 
 
 class TimeRun:
@@ -285,6 +285,11 @@ class TimeRun:
             if not sends or low == high == 1 or least <= low <= high <= most:  # spikes need no payload
                 continue
             worst = low if -low > high else high
+            if layer.unit.graded and program.messages == "units":
+                raise MessageWidthError(
+                    f"layer {layer.name}, {program.step_name} {activity.timestep}: a message of {worst} is not "
+                    f"within the unit spikes that can be sent, {least}..{most}; scale the network down"
+                )
             graded = payload and layer.unit.graded
             carried = f"{payload} bits, signed" if graded else "spikes without a value"
             if graded and split:

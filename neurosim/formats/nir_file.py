@@ -235,13 +235,12 @@ def _add_node(graph: NirGraph, name: str, data: Any, depth: int) -> None:
         # nir writes a shape that it does not know as an empty text.
         if isinstance(given.get(key), str):
             given[key] = None
-    if kind in ("Conv1d", "Conv2d"):
-        given.setdefault("input_shape", None)
-        if kind == "Conv1d" and given["input_shape"] is not None:
-            given["input_shape"] = int(np.asarray(given["input_shape"]).ravel()[0])
-            given["padding"] = given["padding"] if isinstance(given.get("padding"), str) else _one(given.get("padding"))
-            given["stride"], given["dilation"] = _one(given.get("stride")), _one(given.get("dilation"))
     try:
+        if kind in ("Conv1d", "Conv2d"):
+            given.setdefault("input_shape", None)
+            if kind == "Conv1d" and given["input_shape"] is not None:
+                for key in ("input_shape", "padding", "stride", "dilation"):
+                    given[key] = given[key] if isinstance(given[key], str) else _one(given[key])
         graph.nodes[name] = nir.dict2NIRNode(given)
     except (AssertionError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         text = str(error) or type(error).__name__

@@ -9,7 +9,7 @@ in units of the weighted input, so that thresholds, leaks and resets are divided
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,6 @@ class NeuronModel:
     current_keep: FloatArray | None = None
     threshold: FloatArray | None = None
     reset: FloatArray | None = None
-    errors: list[ParameterError] = field(default_factory=list)
 
     @property
     def spiking(self) -> bool:
@@ -149,7 +148,7 @@ def discretise(name: str, node: Any, size: int, options: NirOptions) -> NeuronMo
     if kind in ("I", "IF"):
         keep, gain, leak = np.ones(size), resistance * options.dt_s, np.zeros(size)
     else:
-        keep = _decay(name, "tau" if hasattr(node, "tau") else "tau_mem", values(_tau(node)), options)
+        keep = _decay(name, _tau(node), values(_tau(node)), options)
         gain, leak = resistance * (1.0 - keep), values("v_leak") * (1.0 - keep)
     if kind in ("CubaLI", "CubaLIF"):
         current_keep = _decay(name, "tau_syn", values("tau_syn"), options)

@@ -45,6 +45,9 @@ def test_the_network_runs_and_sends_what_was_reported(dense: Path, capsys: pytes
     assert main(["run", "net.nsnet", "--input", "ints.npy", "--chip", "loihi2", "--steps", "3"]) == 0
     assert main(["info", "net.nsnet"]) == 0
     assert "rounding" in capsys.readouterr().out
+    few = ["--input", "ints.npy", "--steps", "3"]
+    assert main(["compare", "net.nsnet", "--chips", "loihi2", *few, "--baselines", "cpu"]) == 0
+    assert main(["baseline", "net.nsnet", "--on", "cpu"]) == 0
 
 
 def test_an_onnx_file_gives_what_its_arrays_give(dense: Path) -> None:
@@ -169,6 +172,7 @@ def test_floats_need_an_input_scale(dense: Path, capsys: pytest.CaptureFixture[s
         ({"w0": np.zeros((3, 2)), "b0": np.zeros(3)}, "b0 has shape [3]; w0 asks for [2]"),
         ({"w1": np.zeros((3, 2))}, "w0 is missing"),
         ({"b0": np.zeros(2)}, "holds no weights"),
+        ({"w0": np.zeros((3, 2)), "b1": np.zeros(2)}, "b1 belongs to no weights: there are w0..w0"),
         ({"w0": np.zeros((3, 2)), "scale": np.zeros(2)}, '"scale" is not known'),
         ({"w0": np.zeros((3, 2)), "w1": np.zeros((4, 2))}, "takes 4 values"),
         ({"w0": np.full((3, 2), np.inf)}, "not finite"),

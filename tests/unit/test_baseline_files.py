@@ -148,6 +148,12 @@ def test_all_errors_come_at_once_with_their_lines(tmp_path: Path) -> None:
         ("", "has none of them; exactly one of the tables operations, row_stationary, systolic must be there"),
         ("[operations]\nmemory_included = true\nterms = {}\n", "terms is empty; give at least one"),
         (
+            "[operations]\nmemory_included = true\n[operations.terms.'int8.add']\nper = \"mac\"\n"
+            'count = { value = 1, kind = "architecture", source = "s" }\n'
+            'energy = { value = "1 pJ", kind = "estimate", source = "s", note = "n" }\n',
+            'the name "int8.add" has a dot',
+        ),
+        (
             "[operations]\nmemory_included = true\n" + TERM + "energy = { constant = 'horowitz.int8_add' }\n",
             'unknown set of constants "horowitz"; did you mean "horowitz_45nm"?',
         ),

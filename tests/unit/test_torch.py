@@ -169,3 +169,45 @@ def test_what_is_not_supported_is_named(module: Any, shape: Any, words: str) -> 
 def test_what_is_no_module_is_refused() -> None:
     with pytest.raises(InputError, match=r"a torch.nn.Module is needed, this is a str"):
         read_torch("net.pt", 4)
+
+
+class Called(nn.Module):
+    """One call of a function, with given arguments."""
+
+    def __init__(self, function: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        self.call, self.args, self.kwargs = function, args, kwargs
+
+    def forward(self, x: Any) -> Any:
+        return self.call(x, *self.args, **self.kwargs)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (nn.Sequential(nn.AvgPool1d(3, 1, 1)), (2, 9)),
+        (nn.Sequential(nn.AvgPool1d(2), nn.ReLU()), (2, 8)),
+        (nn.Sequential(nn.MaxPool1d(3, 2)), (2, 9)),
+        (nn.Sequential(nn.AvgPool2d(3, 1, 1)), (2, 1, 7)),
+        (Called(functional.avg_pool2d, 3, 1, 1, False, False), (2, 7, 7)),
+        (Called(functional.max_pool2d, 3, 2, 1, 1, False), (2, 7, 7)),
+    ],
+)
+def test_pools_are_those_of_the_module(module: Any, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(4).normal(size=(3, *shape))
+    wanted = module.double()(torch.from_numpy(x)).numpy()
+    found = evaluate(read_torch(module, shape), x[:, :, None] if len(shape) == 2 else x)
+    np.testing.assert_allclose(found.reshape(wanted.shape), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (Called(functional.avg_pool2d, 2, ceil_mode=True), "ceil_mode"),
+        (Called(functional.avg_pool2d, 2, divisor_override=1), "divisor_override"),
+        (Called(functional.max_pool2d, 2, 2, 0, 2), "dilation"),
+    ],
+)
+def test_options_of_pools_that_are_not_read_are_refused(module: Any, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        read_torch(module, (2, 6, 6))
