@@ -11,15 +11,13 @@ from pathlib import Path
 import h5py
 
 from neurosim.compiler.program_fields import Fields, put_text
+from neurosim.compiler.program_file import LIBRARY_VERSIONS
 from neurosim.compiler.program_network import read_network, write_network
 from neurosim.errors import InputError, ModelError, join_errors, suggest
 from neurosim.files import atomic_path
 from neurosim.network import Network
 
 SCHEMA = "neurosim.network/1"
-SUFFIX = ".nsnet"
-LIBRARY_VERSIONS = ("v110", "v110")
-"""As for program files: the same bytes under newer libraries."""
 
 
 def write_network_file(network: Network, path: str | Path) -> None:

@@ -152,6 +152,13 @@ class Program:
         return "timestep" if self.has_timesteps else "frame"
 
     @cached_property
+    def neuron_core(self) -> NDArray[np.int64]:
+        """int64 (n,): core of each neuron."""
+        found = np.empty(self.network.size, dtype=np.int64)
+        found[self.neuron_order] = np.repeat(np.arange(self.cores), np.diff(self.core_start))
+        return found
+
+    @cached_property
     def layer_delays(self) -> dict[str, int]:
         """Timesteps from a frame to its whole effect on each layer; see `Network.layer_delays`."""
         return self.network.layer_delays if self.has_timesteps else dict.fromkeys(self.network.index, 0)

@@ -159,16 +159,10 @@ def describe(
     sent = by_changes if sends_changes(network) else by_values
     wanted, sparse = _original(network, original, inputs)
     found = sent.answers / answer_scale
-    spread_of = max(float(wanted.std()), 1e-30)
-    error = float(np.sqrt(((found - wanted) ** 2).mean()) / spread_of)
-    best, was = found.argmax(axis=1), wanted.argmax(axis=1)
     n = len(inputs)
     return Report(
         frames=n,
-        error_percent=None if labels is None else float((best != labels).mean() * 100),
-        original_error_percent=None if labels is None else float((was != labels).mean() * 100),
-        disagreement_percent=float((best != was).mean() * 100),
-        output_error=error,
+        **agreement(found, wanted, labels),
         dense_operations=dense_operations(original),
         sparse_operations=sparse,
         rounding_adds=by_values.unit_adds.sum() / n,
@@ -180,6 +174,17 @@ def describe(
         sum_bits=dict(zip(sent.names, sent.sum_bits.tolist(), strict=True)),
         weight_bits=_weight_bits(network),
     )
+
+
+def agreement(found: NDArray[Any], wanted: NDArray[Any], labels: NDArray[Any] | None) -> dict[str, Any]:
+    """Return the errors and differences that every report has, of answers (frames, n) and those of the original."""
+    best, was = found.argmax(axis=1), wanted.argmax(axis=1)
+    return {
+        "error_percent": None if labels is None else float((best != labels).mean() * 100),
+        "original_error_percent": None if labels is None else float((was != labels).mean() * 100),
+        "disagreement_percent": float((best != was).mean() * 100),
+        "output_error": float(np.sqrt(((found - wanted) ** 2).mean()) / max(float(wanted.std()), 1e-30)),
+    }
 
 
 def check_labels(labels: Any, frames: int, classes: int) -> NDArray[np.int64]:

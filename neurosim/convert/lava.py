@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.convert.convert import check_labels, integer_frames
+from neurosim.convert.convert import agreement, check_labels, integer_frames
 from neurosim.convert.counting import signed_bits
 from neurosim.convert.passes import batches, dense_operations, limited, sums
 from neurosim.convert.plan import Plan, Site, Term
@@ -63,12 +63,8 @@ class LavaReport:
     ----------
     frames
         How many.
-    error_percent, original_error_percent
-        Share of frames whose largest answer is not the label; None without labels.
-    disagreement_percent
-        Share of frames whose largest answer differs from the original's.
-    output_error
-        Root of the mean squared difference of the answers from the original's, over the original's spread.
+    error_percent, original_error_percent, disagreement_percent, output_error
+        As in `neurosim.convert.convert.Report`.
     dense_operations
         A frame, of the dense network: multiplications and additions.
     messages, graded_synops
@@ -110,7 +106,6 @@ def describe_lava(found: LavaNetwork, plan: Plan, inputs: Any, labels: Any) -> L
     sent = run_reference(network, {network.layers[0].name: frames}, n + depth).messages
     answers = sent[network.layers[-1].name][depth:] * found.answer_scale + found.answer_bias
     wanted = original_answers(plan, inputs).reshape(n, -1).astype(np.float64)
-    best, was = answers.argmax(axis=1), wanted.argmax(axis=1)
     structural, _ = network.fan_out
     messages = synops = 0.0
     bits = {}
@@ -121,13 +116,9 @@ def describe_lava(found: LavaNetwork, plan: Plan, inputs: Any, labels: Any) -> L
         messages += float(some.sum())
         synops += float(some @ structural[network.offsets[i] : network.offsets[i + 1]])
         bits[layer.name] = signed_bits(values)
-    error = float(np.sqrt(((answers - wanted) ** 2).mean()) / max(float(wanted.std()), 1e-30))
     return LavaReport(
         frames=n,
-        error_percent=None if labels is None else float((best != labels).mean() * 100),
-        original_error_percent=None if labels is None else float((was != labels).mean() * 100),
-        disagreement_percent=float((best != was).mean() * 100),
-        output_error=error,
+        **agreement(answers, wanted, labels),
         dense_operations=dense_operations(plan),
         messages=messages / n,
         graded_synops=synops / n,

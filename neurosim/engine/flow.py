@@ -109,8 +109,6 @@ class FlowRun(TimeRun):
         np.add.at(pairs[:, kernels.PAIR_ADD], lists.row_pair, self.row_add)
         pairs[:, kernels.PAIR_LIST] = lists.first
         self.pairs = pairs
-        self.neuron_core = np.empty(network.size, dtype=np.int64)
-        self.neuron_core[program.neuron_order] = np.repeat(np.arange(program.cores), np.diff(program.core_start))
         self.units = self._units()
         self.state = {name: np.zeros(network.size, dtype=np.int64) for name in STATES}
         self.bias = np.zeros(network.size, dtype=np.int64)
@@ -247,7 +245,7 @@ class FlowRun(TimeRun):
     def _count(self, frame: _Frame, activity: StepActivity, counts: IntArray, core_counts: IntArray) -> None:
         program, flow, c = self.program, frame.flow, CoreCount
         after.book_messages(
-            flow.sent, self.neuron_core, program.core_layer, program.core_tile, self.hops, program.axon_start,
+            flow.sent, program.neuron_core, program.core_layer, program.core_tile, self.hops, program.axon_start,
             program.axon_core, program.axon_encoding, self.axon_charged, program.axon_words, self.row_read,
             self.row_add, self.layer_flits, counts, core_counts,
         )  # fmt: skip
@@ -265,7 +263,7 @@ class FlowRun(TimeRun):
         self._count_synops(activity, counts)
         counts[:, LayerCount.SENDS] = counts[:, LayerCount.MESSAGES]
         messages = np.zeros(program.cores, dtype=np.int64)
-        np.add.at(messages, self.neuron_core, flow.sent)
+        np.add.at(messages, program.neuron_core, flow.sent)
         mine = self.units[program.core_layer]
         core_counts[:, c.SWEEP_PS] = active * mine[:, kinds.ACTIVE] + inactive * mine[:, kinds.INACTIVE]
         core_counts[:, c.SWEEP_PS] += messages * mine[:, kinds.SEND]

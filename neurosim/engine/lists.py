@@ -104,12 +104,10 @@ def synapse_lists(program: Program) -> SynapseLists:
     first = np.concatenate(([0], np.cumsum(sizes)))
     targets, weights = np.empty((2, int(first[-1])), dtype=np.int32)
     lists = SynapseLists(row_pair, pair_first, core[begins], first, targets, weights, common_divisors(network))
-    neuron_core = np.empty(network.size, dtype=np.int64)
-    neuron_core[program.neuron_order] = np.repeat(np.arange(program.cores), np.diff(program.core_start))
     used = np.zeros_like(sizes)
     wrong = 0
     for connection, counted in zip(network.connections, charged_synapses(program), strict=True):
-        wrong += _place(program, connection, counted, lists, neuron_core, used)
+        wrong += _place(program, connection, counted, lists, program.neuron_core, used)
     if wrong or (used != sizes).any():
         raise InputError(
             f"{network.name} on {chip.name}: the axon table charges other synapses than the network's, stored by this "

@@ -75,8 +75,6 @@ class ProcessorRun(TimeRun):
         at_once = program.chip.core.memories.synapse.width
         self.times = np.array([*(ticks[name] for name in names), at_once], dtype=np.int64)
         self.synop_ticks = np.array([ticks[f"synop_{kind}"] for kind in ("dense", "sparse", "conv")], dtype=np.int64)
-        self.neuron_core = np.empty(program.network.size, dtype=np.int64)
-        self.neuron_core[program.neuron_order] = np.repeat(np.arange(program.cores), np.diff(program.core_start))
         routes = program.routes
         if routes is None:
             self.trees = self.mesh.no_trees
@@ -107,7 +105,7 @@ class ProcessorRun(TimeRun):
         payload[activity.neuron] = activity.value
         touched, _ = self.visits(activity)
         sent, most_copies = packet_kernels.count_copies(
-            activity.neuron, activity.value, self.neuron_core, self.route_start, program.axon_start,
+            activity.neuron, activity.value, program.neuron_core, self.route_start, program.axon_start,
             program.routes is not None, self.form,
         )  # fmt: skip
         self._check_rows(activity, most_copies)

@@ -49,8 +49,6 @@ class RoutedRun(TimeRun):
                 "fidelity cycle"
             )
         super().__init__(program, fidelity)
-        self.neuron_core = np.empty(program.network.size, dtype=np.int64)
-        self.neuron_core[program.neuron_order] = np.repeat(np.arange(program.cores), np.diff(program.core_start))
 
     def _packets(self, activity: StepActivity, counts: IntArray, core_counts: IntArray) -> PacketLoad:
         program, ticks, routes = self.program, self.ticks, self.program.routes
@@ -59,7 +57,7 @@ class RoutedRun(TimeRun):
         payload = np.zeros(program.network.size, dtype=np.int64)
         payload[activity.neuron] = activity.value
         sent, most = packet_kernels.count_copies(
-            activity.neuron, activity.value, self.neuron_core, routes.destination_start, program.axon_start, True,
+            activity.neuron, activity.value, program.neuron_core, routes.destination_start, program.axon_start, True,
             self.form,
         )  # fmt: skip
         self._check_rows(activity, most)

@@ -171,6 +171,29 @@ def enter(server, copy, ticks, shares, now, cpu, cpus):
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
+def pass_on(server, left, queue, size, now, cpu, cpus, queues, times):
+    """Put what a server is done with into the queue behind it, if that has room; return whether it did."""
+    copy = cpus[cpu + server]
+    moves = copy >= 0 and cpus[cpu + server + 1] <= now and cpus[cpu + queue] < size
+    if moves:
+        times[copy // COPIES * TIMES + left] = now
+        put_behind(copy, queue, size, cpu, cpus, queues)
+        cpus[cpu + server] = -1
+    return moves
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def take_in(server, queue, start, column, shares, size, now, cpu, cpus, copies, queues, times):
+    """Let the first of a queue into the server behind it, if that is free; return whether it did."""
+    moves = cpus[cpu + server] < 0 and cpus[cpu + queue] > 0
+    if moves:
+        copy = take_first(queue, size, cpu, cpus, queues)
+        times[copy // COPIES * TIMES + start] = now
+        enter(server, copy, copies[copy + column], shares, now, cpu, cpus)
+    return moves
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
 def get_port(server, column, now, cpu, cpus, copies, times):
     """Give the port to the copy in `server` if it waits for it and the port is free."""
     copy = cpus[cpu + server]
@@ -193,28 +216,12 @@ def run_messages(core, now, t_axon, stage_queue, cpus, copies, rings, queues, co
             counters[core, CORE_FINISH] = now
             cpus[cpu + ADDING] = -1
             going = True
-        if cpus[cpu + ADDING] < 0 and cpus[cpu + ADDS] > 0:
-            copy = take_first(ADDS, stage_queue, cpu, cpus, queues)
-            times[copy // COPIES * TIMES + BEGIN] = now
-            enter(ADDING, copy, copies[copy + ACCUMULATE], sharing.stage == SHARED_ACCUMULATE, now, cpu, cpus)
-            going = True
-        copy = cpus[cpu + READING]
-        if copy >= 0 and cpus[cpu + READ_DONE] <= now and cpus[cpu + ADDS] < stage_queue:
-            times[copy // COPIES * TIMES + READ_LEFT] = now
-            put_behind(copy, ADDS, stage_queue, cpu, cpus, queues)
-            cpus[cpu + READING] = -1
-            going = True
-        if cpus[cpu + READING] < 0 and cpus[cpu + READS] > 0:
-            copy = take_first(READS, stage_queue, cpu, cpus, queues)
-            times[copy // COPIES * TIMES + READ_START] = now
-            enter(READING, copy, copies[copy + READ], sharing.stage == SHARED_READ, now, cpu, cpus)
-            going = True
-        copy = cpus[cpu + AXON]
-        if copy >= 0 and cpus[cpu + AXON_DONE] <= now and cpus[cpu + READS] < stage_queue:
-            times[copy // COPIES * TIMES + AXON_LEFT] = now
-            put_behind(copy, READS, stage_queue, cpu, cpus, queues)
-            cpus[cpu + AXON] = -1
-            going = True
+        shares = sharing.stage == SHARED_ACCUMULATE
+        going |= take_in(ADDING, ADDS, BEGIN, ACCUMULATE, shares, stage_queue, now, cpu, cpus, copies, queues, times)
+        going |= pass_on(READING, READ_LEFT, ADDS, stage_queue, now, cpu, cpus, queues, times)
+        shares = sharing.stage == SHARED_READ
+        going |= take_in(READING, READS, READ_START, READ, shares, stage_queue, now, cpu, cpus, copies, queues, times)
+        going |= pass_on(AXON, AXON_LEFT, READS, stage_queue, now, cpu, cpus, queues, times)
         if cpus[cpu + AXON] < 0 and cpus[cpu + LINED] > 0:
             place = cpus[cpu + LINED_RING] + 2 * cpus[cpu + LINED_FIRST]
             copy = queues[place + 1]
