@@ -12,7 +12,7 @@ from neurosim.cli import common
 from neurosim.errors import InputError
 
 PATH = click.Path(path_type=Path)
-METHODS = ("rounding", "sigma-delta", "lava", "fixed-point")
+METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", "lif")
 
 
 @click.command("convert")
@@ -70,6 +70,20 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point")
     "--bits", type=click.IntRange(2, 16), default=8, show_default=True, help="Of weights; fixed-point: of all."
 )
 @click.option("--rule", help="Fixed-point: auto, a density's name, or max.  [default: auto]")
+@click.option("--timesteps", type=click.IntRange(min=2), metavar="T", help="Lif: of a sample.  [default: 32]")
+@click.option(
+    "--percentile", type=float, metavar="P", help="Lif: of activations, to be the highest rate.  [default: 99.9]"
+)
+@click.option(
+    "--inputs",
+    type=click.Choice(["graded", "spikes"]),
+    help="Lif: the frame itself in each timestep, or unit spikes.  [default: graded]",
+)
+@click.option(
+    "--first",
+    type=click.Choice(["half", "empty"]),
+    help="Lif: what membranes hold at first, half a threshold or nothing.  [default: half]",
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Of training the weights.  [default: 3]")
 @click.option("--rate", type=float, help="Of training the weights.  [default: 0.01]")
 @click.option(
@@ -82,8 +96,8 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     MODEL is a dense network with float weights (.npz with arrays w0, b0, w1, b1, ...: linear layers, ReLU between).
 
     The network sends values each frame (rounding), changes (sigma-delta), changes above a threshold in lava's fixed
-    point (lava, a NetX file), or fixed-point values whose formats come from channel statistics (fixed-point).
-    Feed-forward networks of linear layers, convolutions, sums and averages of
+    point (lava, a NetX file), fixed-point values whose formats come from channel statistics (fixed-point), or spikes at
+    rates that stand for values (lif). Feed-forward networks of linear layers, convolutions, sums and averages of
     pools, ReLU and clips.
     """
     common.check_output(output, "--output")
@@ -114,6 +128,9 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     test = None if test is None else (_in_units(test[0], scale), test[1])
     if method == "lava":
         _to_lava(graph, inputs, test or (inputs, None), scale, output, given)
+        return
+    if method == "lif":
+        _to_lif(graph, inputs, test, scale, output, given)
         return
     with StageProgress() as progress:
         found = _convert(graph, method, inputs, test, scale, given, progress)
@@ -169,6 +186,34 @@ def _to_lava(graph: Any, inputs: Any, test: Any, scale: float, output: Path, giv
     console.print(f"written to {output}; read it with --rounding corrected", markup=False, soft_wrap=True)
 
 
+def _to_lif(graph: Any, inputs: Any, test: Any, scale: float, output: Path, given: dict[str, Any]) -> None:
+    import json
+
+    from rich.console import Console
+
+    from neurosim.cli.progress import StageProgress
+    from neurosim.compiler import write_network_file
+    from neurosim.convert import RateOptions, convert_rates, stream
+    from neurosim.files import atomic_path
+    from neurosim.report.conversion_table import print_rates
+
+    names = ("timesteps", "percentile", "inputs", "first")
+    chosen = {name: given[name] for name in names if given[name] is not None}
+    options = RateOptions(weight_bits=given["bits"], input_scale=scale, **chosen)
+    with StageProgress() as progress:
+        found, report = convert_rates(graph, inputs, options=options, test=test, progress=progress)
+    with common.outputs():
+        write_network_file(found.network, output)
+        if given["json_file"]:
+            with atomic_path(given["json_file"]) as part:
+                part.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+        if given["frames_file"]:
+            _write_frames(given["frames_file"], stream(found, inputs if test is None else test[0]))
+    console = Console(highlight=False)
+    print_rates(found, report, console)
+    console.print(f"written to {output}", markup=False, soft_wrap=True)
+
+
 def _write_frames(path: Path, frames: Any) -> None:
     import numpy as np
 
@@ -180,11 +225,12 @@ def _write_frames(path: Path, frames: Any) -> None:
 
 def _refuse(method: str, given: dict[str, Any]) -> None:
     """Refuse options that the method, or the others given, leave without effect."""
-    fixed, lava = method == "fixed-point", method == "lava"
+    fixed, lava, lif = method == "fixed-point", method == "lava", method == "lif"
     if lava and not given["thresholds"]:
         raise click.UsageError("--to lava needs --threshold T, of all layers, or one a layer.")
     bits_given = click.get_current_context().get_parameter_source("bits") is not ParameterSource.DEFAULT
-    fixed = fixed or lava
+    has_rule = fixed
+    fixed = fixed or lava or lif
     wrong = {
         "--threshold": given["thresholds"] and not lava,
         "--bits": lava and bits_given,
@@ -193,12 +239,13 @@ def _refuse(method: str, given: dict[str, Any]) -> None:
         "--weights": fixed and given["weights"] != "frozen",
         "--answer": fixed and given["answer"] != "classes",
         "--unordered": given["unordered"] and (fixed or given["scales"]),
-        "--rule": given["rule"] and (lava or not fixed),
+        "--rule": given["rule"] and not has_rule,
         "--epochs": given["epochs"] and given["weights"] != "tuned",
         "--rate": given["rate"] and given["weights"] != "tuned",
-        "--per": given["per"] and (lava or given["scales"]),
+        "--per": given["per"] and (lava or lif or given["scales"]),
         "--within": given["within"] is not None and len(given["tradeoffs"]) < 2,
         "--curve": given["curve"] and not given["tradeoffs"],
+        **{f"--{name}": given[name] is not None and not lif for name in ("timesteps", "percentile", "inputs", "first")},
     }
     named = [option for option, is_wrong in wrong.items() if is_wrong]
     if named:

@@ -10,7 +10,9 @@ from neurosim.convert.lava import LavaNetwork, LavaReport, describe_lava, to_lav
 from neurosim.convert.order import temporal_order
 from neurosim.convert.plan import Plan, Site, Term, make_plan
 from neurosim.convert.quantise import Formats, QuantiseOptions, choose_formats
+from neurosim.convert.rate import RateNetwork, RateOptions, RateReport, convert_rates, describe_rates, stream, to_rates
 from neurosim.convert.scales import ScaleOptions, optimise_scales
+from neurosim.convert.spike_counting import SpikeCounts, count_spikes
 
 __all__ = [
     "Conversion",
@@ -23,26 +25,35 @@ __all__ = [
     "LavaReport",
     "Plan",
     "QuantiseOptions",
+    "RateNetwork",
+    "RateOptions",
+    "RateReport",
     "Report",
     "ScaleOptions",
     "Site",
+    "SpikeCounts",
     "Term",
     "TuneOptions",
     "choose_formats",
     "convert_quantised",
+    "convert_rates",
     "convert_rounding",
     "count",
+    "count_spikes",
     "describe",
     "describe_lava",
+    "describe_rates",
     "make_plan",
     "optimise_scales",
     "pareto",
     "refit",
     "run_delta_gru",
+    "stream",
     "sweep",
     "temporal_order",
     "to_lava",
     "to_network",
+    "to_rates",
     "train_delta_gru",
     "tune",
 ]

@@ -172,7 +172,7 @@ def describe(
         row_reads=sent.spikes.sum() / n,
         message_bits=dict(zip(sent.names[:-1], sent.message_bits.tolist(), strict=False)),
         sum_bits=dict(zip(sent.names, sent.sum_bits.tolist(), strict=True)),
-        weight_bits=_weight_bits(network),
+        weight_bits=weight_bits_of(network),
     )
 
 
@@ -203,7 +203,8 @@ def check_labels(labels: Any, frames: int, classes: int) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def _weight_bits(network: Network) -> dict[str, int]:
+def weight_bits_of(network: Network) -> dict[str, int]:
+    """Return, per layer name, the signed bits of the weights into it."""
     found: dict[str, int] = {}
     for connection in network.connections:
         bits = signed_bits(connection.transform.weights)

@@ -87,21 +87,33 @@ def to_network(
         last = i == len(plan.sites) - 1
         terms = [term_weights(term, plan, actual) for term in site.terms]
         given = densities is not None and bool(terms)
-        density = densities[i] if densities is not None and given else _density(site, terms, options, last)
+        density = densities[i] if densities is not None and given else density_of(site, terms, options, last)
         k = np.ones(1) if last else np.asarray(scales[i], dtype=np.float64)
         unit, effective = _unit(site, k, density, last, options)
         actual.append(effective)
         layers.append(Layer(site.name, site.shape, unit))
         for term, real in zip(site.terms, terms, strict=True):
-            transform = _transform(term, real, density, site, options.weight_bits)
-            late = {site.depth - 1 - plan.sites[source].depth for source in term.sources}
-            if len(late) > 1:
-                connections += _split(plan, term, transform, site)
-                continue
-            steps = late.pop()
-            delay = Delay("neuron", np.full(site.size, steps)) if steps else None
-            connections.append(Connection(tuple(plan.sites[s].name for s in term.sources), site.name, transform, delay))
+            connections += connect(plan, site, term, real, density, options.weight_bits)
     return Network(layers, connections, plan.name), float(actual[-1].ravel()[0])
+
+
+def connect(plan: Plan, site: Site, term: Term, real: FloatArray, density: FloatArray, bits: int) -> list[Connection]:
+    """Return the connections of a term: weights rounded, shorter branches delayed until all come together.
+
+    Parameters
+    ----------
+    real
+        As `term_weights` gives them.
+    density
+        Units of the sum for 1: one, or one per output channel.
+    """
+    transform = _transform(term, real, density, site, bits)
+    late = {site.depth - 1 - plan.sites[source].depth for source in term.sources}
+    if len(late) > 1:
+        return _split(plan, term, transform, site)
+    steps = late.pop()
+    delay = Delay("neuron", np.full(site.size, steps)) if steps else None
+    return [Connection(tuple(plan.sites[s].name for s in term.sources), site.name, transform, delay)]
 
 
 def term_weights(term: Term, plan: Plan, actual: list[FloatArray]) -> FloatArray:
@@ -133,7 +145,7 @@ def term_weights(term: Term, plan: Plan, actual: list[FloatArray]) -> FloatArray
     return np.array(np.broadcast_to((share / k)[:, None, None], (k.size, *node.kernel)))
 
 
-def _density(site: Site, terms: list[FloatArray], options: IntegerOptions, last: bool) -> FloatArray:
+def density_of(site: Site, terms: list[FloatArray], options: IntegerOptions, last: bool) -> FloatArray:
     """Return A, units of the sum for 1: one, or one per output channel; one for the answer, to be compared."""
     if not terms:
         return np.full(1, 1.0 / options.input_scale)

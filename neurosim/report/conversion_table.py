@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from neurosim.convert import Conversion, LavaNetwork, LavaReport, Report
+from neurosim.convert import Conversion, LavaNetwork, LavaReport, RateNetwork, RateReport, Report
 from neurosim.report.layout import Column, print_columns
 
 
@@ -74,6 +74,48 @@ def print_lava(found: LavaNetwork, report: LavaReport, console: Console) -> None
     console.print(
         f"1 in an answer stands for {found.answer_scale:.6g}; add to the answers {bias}{more}", soft_wrap=True
     )
+
+
+def print_rates(found: RateNetwork, report: RateReport, console: Console) -> None:
+    """Print the report of a network of rates, and how its answer is read."""
+    network, options = found.network, found.options
+    console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
+    curve = report.curve
+    columns = [
+        Column("timesteps", [row["timesteps"] for row in curve]),
+        *(
+            []
+            if report.error_percent is None
+            else [Column("error %", [f"{row['error_percent']:.2f}" for row in curve])]
+        ),
+        Column("differ %", [f"{row['disagreement_percent']:.2f}" for row in curve]),
+        Column("output error", [f"{row['output_error']:.4f}" for row in curve]),
+        Column("spikes", [f"{row['spikes']:,.1f}" for row in curve]),
+        Column("input messages", [f"{row['input_messages']:,.1f}" for row in curve]),
+        Column("synops", [f"{row['synops']:,.0f}" for row in curve]),
+    ]
+    print_columns(f"A sample, of {report.samples:,}", columns, console)
+    if report.error_percent is not None:
+        console.print(f"original: error {report.original_error_percent:.2f} %")
+    console.print(f"original: {report.dense_operations:,.0f} multiplications and additions a sample")
+    names = [layer.name for layer in network.layers]
+    rows = [
+        Column("layer", names, left=True),
+        Column("messages a sample", [_decimals(report.layer_messages.get(name)) for name in names]),
+        Column("weight bits", [report.weight_bits.get(name) for name in names]),
+        Column("value of a spike a timestep", [*(f"{level:.5g}" for level in found.levels), None]),
+    ]
+    print_columns("Layers", rows, console)
+    console.print()
+    fed = "each frame in every timestep" if options.inputs == "graded" else "unit spikes"
+    console.print(f"a sample takes {options.timesteps} timesteps, fed as {fed}", highlight=False)
+    console.print(
+        f"1 in an answer stands for {1 / (found.answer_scale * options.timesteps):.6g} after the last of them"
+    )
+
+
+def _decimals(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.1f}"
 
 
 def print_curve(conversions: Sequence[Conversion], best: Sequence[Conversion], console: Console) -> None:

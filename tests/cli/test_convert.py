@@ -135,9 +135,37 @@ def test_lava_form_is_a_netx_file(dense: Path, capsys: pytest.CaptureFixture[str
     assert json.loads((dense / "report.json").read_text())["messages"] < report["messages"]
 
 
+@pytest.mark.parametrize("inputs", ["graded", "spikes"])
+def test_rates_of_spikes_run_and_send_what_was_reported(
+    dense: Path, capsys: pytest.CaptureFixture[str], inputs: str
+) -> None:
+    given = ["--to", "lif", "--timesteps", "12", "--inputs", inputs, "--test", "test.npz"]
+    extra = ["--json", "report.json", "--frames", "ints.npy", "--percentile", "100", "--first", "empty", "--bits", "7"]
+    assert main([*CONVERT, *given, *extra]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "a sample takes 12 timesteps" in out
+    assert "written to net.nsnet" in out
+    report = json.loads((dense / "report.json").read_text())
+    assert report["samples"] == 30
+    assert [row["timesteps"] for row in report["curve"]] == [2, 4, 8, 12]
+    assert max(report["weight_bits"].values()) == 7
+    frames = np.load("ints.npy")
+    assert frames.shape == (360, 12)
+    result = neurosim.simulate(neurosim.compile(neurosim.load("net.nsnet"), "loihi2"), frames, steps=361)
+    counted = result.counts.layer_counts
+    assert counted[:360, 0, 0].sum() == pytest.approx(report["input_messages"] * 30)
+    assert counted[:, 1, 0].sum() == pytest.approx(report["spikes"] * 30)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--to", "lif", "--scale", "2"], "--scale: of no effect with --to lif"),
+        (["--to", "lif", "--rule", "max"], "--rule: of no effect"),
+        (["--to", "lif", "--per", "layer"], "--per: of no effect"),
+        (["--to", "rounding", "--scale", "4", "--timesteps", "8"], "--timesteps: of no effect with --to rounding"),
+        (["--to", "fixed-point", "--first", "half"], "--first: of no effect"),
+        (["--to", "lif", "--percentile", "0"], "percentile is 0.0; it must lie above 0"),
         (["--to", "lava", "--threshold", "1"], "a network converted to lava has a name in .net"),
         (["--to", "lava", "-o", "net.net"], "--to lava needs --threshold"),
         (["--to", "lava", "--threshold", "1", "--bits", "4", "-o", "net.net"], "--bits: of no effect"),
