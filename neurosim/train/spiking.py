@@ -98,7 +98,8 @@ def train_lif(
     torch = import_torch()
     values = np.asarray(inputs)
     check_inputs(values)
-    encode(values[:1], form.timesteps, full=form.full, spikes=form.spikes, code=form.code)
+    ends = np.stack((values.min(axis=0), values.max(axis=0)))
+    encode(ends, form.timesteps, full=form.full, spikes=form.spikes, code=form.code)
     if classes is None:
         classes = int(np.asarray(labels).max(initial=0)) + 1
     label = torch.from_numpy(check_labels(labels, len(values), classes))
