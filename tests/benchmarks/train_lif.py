@@ -4,7 +4,7 @@
 
 With ``--validate`` networks train on the first 50,000 training images and accuracies are those of the last 10,000:
 settings were chosen so. Without, they train on all 60,000, and accuracies are those of the 10,000 test images, run as
-one stream, image after image, by the functional step of the engine. On one core 2 to 4 minutes a network of 4 epochs.
+one stream, image after image, by the functional step of the engine. On one core 2 to 5 minutes a network.
 docs/methods.md holds the figures.
 """
 
@@ -73,7 +73,7 @@ def stream_answers(network: Network, images: Any, form: LifForm) -> tuple[Any, d
 @click.option("--readout", type=click.Choice(["counts", "membrane"]), default="counts")
 @click.option("--code", type=click.Choice(["even", "poisson"]), default="even")
 @click.option("--bits", default=8)
-@click.option("--epochs", default=4)
+@click.option("--epochs", default=10)
 @click.option("--rate", default=2e-3)
 @click.option("--price", default=0.0)
 @click.option("--seed", default=0)
