@@ -193,7 +193,7 @@ def _to_lif(graph: Any, inputs: Any, test: Any, scale: float, output: Path, give
 
     from neurosim.cli.progress import StageProgress
     from neurosim.compiler import write_network_file
-    from neurosim.convert import RateOptions, convert_rates, stream
+    from neurosim.convert import RateOptions, convert_rates
     from neurosim.files import atomic_path
     from neurosim.report.conversion_table import print_rates
 
@@ -208,7 +208,7 @@ def _to_lif(graph: Any, inputs: Any, test: Any, scale: float, output: Path, give
             with atomic_path(given["json_file"]) as part:
                 part.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
         if given["frames_file"]:
-            _write_frames(given["frames_file"], stream(found, inputs if test is None else test[0]))
+            _write_frames(given["frames_file"], found.stream(inputs if test is None else test[0]))
     console = Console(highlight=False)
     print_rates(found, report, console)
     console.print(f"written to {output}", markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from neurosim.convert.lava import LavaNetwork, LavaReport, describe_lava, to_lav
 from neurosim.convert.order import temporal_order
 from neurosim.convert.plan import Plan, Site, Term, make_plan
 from neurosim.convert.quantise import Formats, QuantiseOptions, choose_formats
-from neurosim.convert.rate import RateNetwork, RateOptions, RateReport, convert_rates, describe_rates, stream, to_rates
+from neurosim.convert.rate import RateNetwork, RateOptions, RateReport, convert_rates, describe_rates, to_rates
 from neurosim.convert.scales import ScaleOptions, optimise_scales
 from neurosim.convert.spike_counting import SpikeCounts, count_spikes
 
@@ -48,7 +48,6 @@ __all__ = [
     "pareto",
     "refit",
     "run_delta_gru",
-    "stream",
     "sweep",
     "temporal_order",
     "to_lava",

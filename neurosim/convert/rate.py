@@ -11,7 +11,6 @@ that do not spike.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ from neurosim.convert.passes import batches, dense_operations, run
 from neurosim.convert.plan import Plan, Site, make_plan
 from neurosim.convert.scales import check_frames
 from neurosim.convert.spike_counting import SpikeCounts, count_spikes
-from neurosim.errors import InputError, ModelError
+from neurosim.errors import InputError, ModelError, join_errors
 from neurosim.formats.dense_graph import DenseGraph, FloatArray, Pool2d
 from neurosim.formats.spike_codes import encode
 from neurosim.network import Connection, Layer, Leaky, Lif, Network, Relay, Unit
@@ -124,6 +123,13 @@ class RateNetwork:
         steps = self.options.timesteps
         return encode(whole, steps, full=self.largest_input, spikes=steps).astype(np.int64)
 
+    def stream(self, inputs: Any) -> NDArray[np.int64]:
+        """Return the frames of samples that follow each other, int64 (samples * timesteps, n), as a run is fed."""
+        frames = self.frames(inputs)
+        if frames.shape[1] == 1:
+            frames = np.repeat(frames, self.options.timesteps, axis=1)
+        return frames.reshape(-1, frames.shape[2])
+
 
 def to_rates(plan: Plan, inputs: Any, options: RateOptions) -> RateNetwork:
     """Return the spiking network of a plan of ReLU layers.
@@ -175,25 +181,23 @@ def to_rates(plan: Plan, inputs: Any, options: RateOptions) -> RateNetwork:
 
 
 def _check_signs(plan: Plan, inputs: NDArray[Any], options: RateOptions) -> None:
-    positive: list[bool] = []
-    wrong = []
+    """Refuse layers whose values may be negative: all but ReLUs, and sums of what is positive."""
+    positive, wrong = [], []
     for site in plan.sites[:-1]:
         if not site.terms:
-            positive.append(options.inputs == "graded" or float(inputs.min()) >= 0)
-            if not positive[-1]:
+            positive.append(float(inputs.min()) >= 0)
+            if options.inputs == "spikes" and not positive[-1]:
                 wrong.append(f"input {site.name} has negative values, which no spikes stand for; give graded inputs")
             continue
-        adds = all(
+        sums = (site.bias >= 0).all() and all(
             (term.node is None or isinstance(term.node, Pool2d)) and all(positive[source] for source in term.sources)
             for term in site.terms
         )
-        graded = any(not plan.sites[source].terms for term in site.terms for source in term.sources)
-        kept = site.low == 0 or (adds and (site.bias >= 0).all() and not (graded and float(inputs.min()) < 0))
         positive.append(True)
-        if not kept:
+        if site.low != 0 and not sums:
             wrong.append(f"layer {site.name} may have negative values, which no spikes stand for; end it in a ReLU")
     if wrong:
-        raise ModelError(f"{plan.name} cannot be converted to rates of spikes: " + "; ".join(wrong))
+        raise ModelError(join_errors(f"{plan.name} cannot be converted to rates of spikes", wrong))
 
 
 def _levels(plan: Plan, inputs: NDArray[Any], options: RateOptions) -> tuple[tuple[float, ...], float, int]:
@@ -378,11 +382,3 @@ def convert_rates(
     say = None if progress is None else lambda done, of: progress("samples", done, of)
     report, _ = describe_rates(found, plan, samples, labels, say)
     return found, report
-
-
-def stream(found: RateNetwork, inputs: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
-    """Return the frames of samples that follow each other, int64 (samples * timesteps, n), as a run is fed."""
-    frames = found.frames(np.asarray(inputs))
-    if frames.shape[1] == 1:
-        frames = np.repeat(frames, found.options.timesteps, axis=1)
-    return frames.reshape(-1, frames.shape[2])

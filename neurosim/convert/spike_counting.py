@@ -86,6 +86,12 @@ def count_spikes(
     answers: dict[int, list[IntArray]] = {t: [] for t in wanted}
     for part in batches(samples, BATCH):
         given = np.asarray(frames(part))
+        wide = (part.stop - part.start, network.layers[0].size)
+        if given.ndim != 3 or (len(given), given.shape[2]) != wide or given.shape[1] not in (1, timesteps):
+            raise InputError(
+                f"frames of samples {part.start} to {part.stop - 1} have shape {list(given.shape)}; "
+                f"give ({wide[0]}, {timesteps} or 1, {wide[1]})"
+            )
         _run(network, steps, given, timesteps, structural, tally, answers)
         if progress:
             progress(part.stop, samples)
@@ -113,7 +119,7 @@ def _run(
     answers: dict[int, list[IntArray]],
 ) -> None:
     """Run one batch; add to `tally` and `answers`."""
-    samples, late = len(frames), network.layer_delays
+    samples, late, fed = len(frames), network.layer_delays, network.inputs
     states = [
         {name: np.zeros((samples, layer.size), dtype=np.int64) for name in layer.unit.state_names}
         for layer in network.layers
@@ -130,7 +136,7 @@ def _run(
             for number in into[layer.name]:
                 activation += sums[number].at(t - steps[number], sent, samples)
             frame = np.zeros((1, layer.size), dtype=np.int64)
-            if layer in network.inputs and t <= timesteps:
+            if layer in fed and t <= timesteps:
                 frame = frames[:, min(t, frames.shape[1]) - 1].astype(np.int64)
             message = layer.unit.step(states[i], activation, frame, layer.shape, t)
             sent[i, t] = message

@@ -26,20 +26,17 @@ def import_torch() -> Any:
     return torch
 
 
-def check_inputs(inputs: Any, shape: tuple[int, ...] | None = None) -> NDArray[np.float32]:
+def check_inputs(inputs: Any) -> NDArray[np.float32]:
     """Return samples as float32 (samples, ...).
 
     Raises
     ------
     InputError
-        There are none, they are no numbers, not of `shape`, or not finite.
+        There are none, they are no numbers, or not finite.
     """
     array = np.asarray(inputs)
     if array.ndim < 2 or not len(array) or array.dtype.kind not in "fiub":
         raise InputError(f"inputs are {array.dtype} of shape {list(array.shape)}; give numbers (samples, ...)")
-    if shape is not None and array.shape[1:] != shape:
-        wanted = ", ".join(map(str, shape))
-        raise InputError(f"inputs have shape {list(array.shape)}; the network takes (samples, {wanted})")
     found = array.astype(np.float32)
     wrong = np.argwhere(~np.isfinite(found))
     if len(wrong):

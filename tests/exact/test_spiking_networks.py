@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neurosim.convert import RateOptions, convert_rates, count_spikes, make_plan, stream, to_rates
+from neurosim.convert import RateOptions, convert_rates, count_spikes, make_plan, to_rates
 from neurosim.engine import FunctionRun
 from neurosim.formats.dense_graph import Activation, Add, Conv2d, DenseGraph, Flatten, Input, Linear, Pool2d
 from neurosim.formats.spike_codes import encode
@@ -110,8 +110,8 @@ def test_a_stream_through_the_engine_is_each_sample_through_plain_loops(inputs: 
     samples = rng.integers(0, 40, (6, 7))
     options = RateOptions(timesteps=11, inputs=inputs, input_scale=1 / 40, first=first)
     found = to_rates(make_plan(graph), samples / 40, options)
-    engine = windows(found.network, stream(found, samples / 40), 6, 11)
-    for i, frames in enumerate(stream(found, samples / 40).reshape(6, 11, 7)):
+    engine = windows(found.network, found.stream(samples / 40), 6, 11)
+    for i, frames in enumerate(found.stream(samples / 40).reshape(6, 11, 7)):
         for name, sent in plain_run(found.network, frames).items():
             np.testing.assert_array_equal(engine[name][i], sent, err_msg=f"{name} of sample {i}")
     assert all(engine[name].any() for name in ("relu0", "relu1"))
@@ -158,7 +158,7 @@ def test_images_branches_and_pools_are_counted_as_the_engine_runs_them(inputs: s
     network = found.network
     frames = found.frames(samples / 16)
     counted = count_spikes(network, lambda part: frames[part], 5, 10, at=(3, 10))
-    engine = windows(network, stream(found, samples / 16), 5, 10)
+    engine = windows(network, found.stream(samples / 16), 5, 10)
     fan_out, _ = network.fan_out
     for i, layer in enumerate(network.layers):
         sent = engine[layer.name] != 0
@@ -167,7 +167,7 @@ def test_images_branches_and_pools_are_counted_as_the_engine_runs_them(inputs: s
         np.testing.assert_array_equal(counted.synops[i], sent.sum(axis=0) @ fan)
     for t in (3, 10):
         np.testing.assert_array_equal(counted.answers[t], engine["out"][:, t - 1])
-    reference = run_reference(network, {"in": stream(found, samples / 16)}, 50).messages
+    reference = run_reference(network, {"in": found.stream(samples / 16)}, 50).messages
     late = network.layer_delays["relu3"]
     np.testing.assert_array_equal(reference["relu3"][late:], engine["relu3"].reshape(50, -1)[: 50 - late])
 
@@ -197,7 +197,7 @@ def test_rates_of_one_layer_are_rounded_shares() -> None:
         options = RateOptions(timesteps=16, percentile=100, input_scale=0.01, first=first)
         found = to_rates(make_plan(DenseGraph(nodes, name="one")), samples, options)
         assert found.levels[1] == pytest.approx(1.0)
-        sent = windows(found.network, stream(found, samples), 1, 16)["r"][0]
+        sent = windows(found.network, found.stream(samples), 1, 16)["r"][0]
         # Strictly above the threshold: a whole number of thresholds that is met exactly waits.
         shares = np.cumsum(np.ones((16, 1)), axis=0) * samples + offset
         expected = np.minimum(np.ceil(shares - 1e-9) - 1, np.arange(1, 17)[:, None]).clip(0)

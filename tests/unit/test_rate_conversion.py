@@ -150,3 +150,5 @@ def test_counting_refuses_other_networks() -> None:
     network = Network(layers, [Connection(("in",), "out", Dense(np.ones((2, 2), dtype=int)))])
     with pytest.raises(InputError, match=r"asked for at timesteps \[5\]; a sample has 1\.\.4"):
         count_spikes(network, lambda part: frames[part], 1, 4, at=(5,))
+    with pytest.raises(InputError, match=r"frames of samples 0 to 0 have shape \[1, 3, 2\]; give \(1, 4 or 1, 2\)"):
+        count_spikes(network, lambda part: frames[part, :3], 1, 4)
