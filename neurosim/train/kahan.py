@@ -55,28 +55,30 @@ class FixedFormat:
         half = 1 << (self.bits - 1)
         return (values / self.step).round().clip(-half, half - 1) * self.step
 
-    @property
-    def compensation(self) -> FixedFormat:
-        """Format of the compensation: as many bits, which cover a step to either side."""
-        return FixedFormat(self.bits, self.fraction + self.bits - 1)
+    def compensation(self, bits: int | None = None) -> FixedFormat:
+        """Return the format of the compensation: `bits` bits, by default as many, which cover a step to either side."""
+        bits = self.bits if bits is None else bits
+        return FixedFormat(bits, self.fraction + bits - 1)
 
 
-def compensated_step(weight: Any, compensation: Any, change: Any, form: FixedFormat) -> tuple[Any, Any]:
+def compensated_step(
+    weight: Any, compensation: Any, change: Any, form: FixedFormat, kept: FixedFormat
+) -> tuple[Any, Any]:
     """Return the weight and its compensation after adding `change`, by Kahan's rule.
 
     Parameters
     ----------
     weight, compensation
-        Numbers of `form` and of `form.compensation`: arrays of numpy or tensors, of one shape.
+        Numbers of `form` and of `kept`: arrays of numpy or tensors, of one shape.
     change
         -rate * gradient.
-    form
-        Of the weight. As long as it does not saturate and changes are multiples of the compensation's step,
-        weight - compensation is exactly the sum of the changes.
+    form, kept
+        Of the weight and of the compensation. As long as the weight does not saturate and changes are multiples of the
+        compensation's step, weight - compensation is exactly the sum of the changes.
     """
     wanted = change - compensation
     after = form.round(weight + wanted)
-    return after, form.compensation.round((after - weight) - wanted)
+    return after, kept.round((after - weight) - wanted)
 
 
 def least_fraction(classes: int) -> int:
@@ -104,6 +106,8 @@ class KahanOptions:
     fractions
         Bits behind the point per layer name (as `named_modules` has it), or of all layers under ``""``. By default
         bits - 1, so that weights lie within -1..1.
+    compensation_bits
+        Of all compensations; by default as many as their weights have.
     layer_bits
         Bits per layer name where they differ from `bits`.
     last_layer_rule
@@ -114,6 +118,7 @@ class KahanOptions:
     bits: int | None = 8
     compensated: bool = True
     fractions: Mapping[str, int] = field(default_factory=dict)
+    compensation_bits: int | None = None
     layer_bits: Mapping[str, int] = field(default_factory=dict)
     last_layer_rule: bool = True
 
@@ -189,7 +194,8 @@ class KahanSgd:
                 form = self.formats[name]
                 if form is not None:
                     rounded = form.round(layer.weight)
-                    self.compensations[name] = form.compensation.round(rounded - layer.weight)
+                    kept = form.compensation(options.compensation_bits)
+                    self.compensations[name] = kept.round(rounded - layer.weight)
                     layer.weight.copy_(rounded)
         self._no_grad, self._isfinite = torch.no_grad, torch.isfinite
 
@@ -218,7 +224,8 @@ class KahanSgd:
                 elif not self.options.compensated:
                     weight.copy_(form.round(weight + change))
                 else:
-                    moved, compensation = compensated_step(weight, self.compensations[name], change, form)
+                    kept = form.compensation(self.options.compensation_bits)
+                    moved, compensation = compensated_step(weight, self.compensations[name], change, form, kept)
                     weight.copy_(moved)
                     self.compensations[name] = compensation
             for name, p in self.others.items():

@@ -37,6 +37,13 @@ FEWER: tuple[tuple[str, dict[str, Any]], ...] = (
         (f"8 bits, Kahan, last layer {b}", {"bits": 8, "layer_bits": {"4": b}, "last_layer_rule": False})
         for b in (5, 4, 3, 2)
     ),
+    *(
+        (
+            f"the same, compensations of 8 bits, last layer {b}",
+            {"bits": 8, "compensation_bits": 8, "layer_bits": {"4": b}, "last_layer_rule": False},
+        )
+        for b in (4, 3, 2)
+    ),
 )
 
 
@@ -57,8 +64,9 @@ def train(x: Any, y: Any, test: Any, labels: Any, rate: float, seed: int, kept: 
 
 @click.command()
 @click.option("--json", "path", type=click.Path(path_type=Path))
+@click.option("--fewer", is_flag=True, help="Only the rows of fewer bits, at the rate of 0.1.")
 @click.option("--seeds", default=3, help="Of float32 and of 8 bits at the chosen rate.")
-def main(path: Path | None, seeds: int) -> None:
+def main(path: Path | None, fewer: bool, seeds: int) -> None:
     """Print and write the figures."""
     folder = Path(os.environ["NEUROSIM_REFERENCE_DATA"]) / "mnist_mlp"
     (x, y), (test, labels) = (mnist(folder, part) for part in ("train", "t10k"))
@@ -67,17 +75,17 @@ def main(path: Path | None, seeds: int) -> None:
 
     def note(what: str, rate: float, seed: int, on: str, error: float) -> None:
         rows.append({"weights": what, "rate": rate, "seed": seed, "on": on, "error_percent": error})
-        click.echo(f"{what:28} rate {rate:<5g} seed {seed} {on:10} error {error:.2f} %")
+        click.echo(f"{what:52} rate {rate:<5g} seed {seed} {on:10} error {error:.2f} %")
         if path:
             with atomic_path(path) as part:
                 part.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
-    held = {}
-    for rate in RATES:
+    held = {RATES[-1]: 0.0} if fewer else {}
+    for rate in () if fewer else RATES:
         held[rate] = train(x[:-HELD_OUT], y[:-HELD_OUT], x[-HELD_OUT:], y[-HELD_OUT:], rate, 0, {"bits": None})
         note("float32", rate, 0, "held out", held[rate])
     best = min(held, key=lambda rate: held[rate])
-    for rate in sorted({RATES[0], best}):
+    for rate in () if fewer else sorted({RATES[0], best}):
         for what, kept in KEPT:
             for seed in range(seeds if rate == best else 1):
                 note(what, rate, seed, "test", train(x, y, test, labels, rate, seed, kept))
