@@ -135,9 +135,9 @@ def test_lava_form_is_a_netx_file(dense: Path, capsys: pytest.CaptureFixture[str
     assert json.loads((dense / "report.json").read_text())["messages"] < report["messages"]
 
 
-@pytest.mark.parametrize("inputs", ["graded", "spikes"])
+@pytest.mark.parametrize(("inputs", "chip"), [("graded", "loihi2"), ("spikes", "loihi"), ("spikes", "spinnaker")])
 def test_rates_of_spikes_run_and_send_what_was_reported(
-    dense: Path, capsys: pytest.CaptureFixture[str], inputs: str
+    dense: Path, capsys: pytest.CaptureFixture[str], inputs: str, chip: str
 ) -> None:
     given = ["--to", "lif", "--timesteps", "12", "--inputs", inputs, "--test", "test.npz"]
     extra = ["--json", "report.json", "--frames", "ints.npy", "--percentile", "100", "--first", "empty", "--bits", "7"]
@@ -151,7 +151,9 @@ def test_rates_of_spikes_run_and_send_what_was_reported(
     assert max(report["weight_bits"].values()) == 7
     frames = np.load("ints.npy")
     assert frames.shape == (360, 12)
-    result = neurosim.simulate(neurosim.compile(neurosim.load("net.nsnet"), "loihi2"), frames, steps=361)
+    result = neurosim.simulate(neurosim.compile(neurosim.load("net.nsnet"), chip), frames, steps=361)
+    assert result.energy_run.dynamic_j.value > 0
+    assert result.counts.duration_ps.min() > 0
     counted = result.counts.layer_counts
     assert counted[:360, 0, 0].sum() == pytest.approx(report["input_messages"] * 30)
     assert counted[:, 1, 0].sum() == pytest.approx(report["spikes"] * 30)
