@@ -18,6 +18,8 @@ from neurosim.network import (
     CurrentLif,
     Delay,
     Delta,
+    DeltaGru,
+    DeltaLstm,
     Dense,
     Layer,
     Network,
@@ -50,6 +52,8 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Layer("dense", (5,), Sigma()),
         Layer("membranes", (6,), CurrentLif(voltage_keep=kept, current_keep=kept, threshold=kept // 80, start=1)),
         Layer("rounding", (5,), Rounding(np.array([3]), np.array([2]), np.array([7]))),
+        Layer("gru", (3,), DeltaGru(threshold=1, start=1)),
+        Layer("lstm", (3,), DeltaLstm(threshold=1)),
     ]
     connections = [
         Connection(("in",), "conv", conv, None, 24),
@@ -62,6 +66,9 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Connection(("relay",), "dense", dense, Delay("axon", rng.integers(0, 3, 6))),
         Connection(("pool",), "membranes", sparse),
         Connection(("relay",), "rounding", dense),
+        Connection(("sparse",), "gru", Dense(rng.integers(-99, 99, (9, 6))), compartments=(0, 1, 2)),
+        Connection(("gru",), "gru", Dense(rng.integers(-99, 99, (9, 3))), compartments=(0, 1, 3)),
+        Connection(("gru",), "lstm", Dense(rng.integers(-99, 99, (12, 3)))),
     ]
     frames = {"in": rng.integers(-60, 60, (5, 72)), "relay": rng.integers(0, 2, (5, 6))}
     return Network(layers, connections, "exercise"), frames

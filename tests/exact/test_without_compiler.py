@@ -171,6 +171,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
         fast_kernels,
         flow_after_kernels,
         function_kernels,
+        gated_kernels,
         list_kernels,
         membrane_kernels,
         packet_kernels,
@@ -185,6 +186,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
     modules = (
         function_kernels, packet_kernels, branch_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels,
         plain_kernels, step_kernels, flow_after_kernels, list_kernels, membrane_kernels,
+        gated_kernels,
     )  # fmt: skip
     for module in modules:
         for name, kernel in vars(module).items():
