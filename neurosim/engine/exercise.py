@@ -82,7 +82,7 @@ def gated_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Connection(("gru",), "gru", Dense(rng.integers(-99, 99, (9, 3))), compartments=(0, 1, 3)),
         Connection(("gru",), "lstm", Dense(rng.integers(-99, 99, (12, 3)))),
     ]
-    return Network(layers, connections, "gated"), {"in": rng.integers(-300, 300, (5, 4))}
+    return Network(layers, connections, "gated"), {"in": rng.integers(-300, 300, (30, 4))}
 
 
 def exercise_chips() -> tuple[Chip, Chip]:

@@ -53,7 +53,7 @@ for kind, sweep, lanes in (("pipeline", "touched", number), ("crossbar", "all", 
 network, frames = gated_network()
 touched = load_chip("loihi2", {"core.neuron.sweep": "touched"})
 for chip in (touched, *exercise_chips()):
-    note(run_program(compile_network(network, chip), frames, 6, keep_activity=True, threads=1))
+    note(run_program(compile_network(network, chip), frames, 32, keep_activity=True, threads=1))
 # Without timesteps.
 network, frames = dataflow_network()
 for chip in dataflow_chips():
