@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hwmodels import load_chip
 from neurosim.compiler import compile_network
-from neurosim.convert import DeltaTraining, run_delta_gru, run_gated, to_gated, train_delta_gru
+from neurosim.convert import DeltaTraining, describe_gated, run_delta_gru, run_gated, to_gated, train_delta_gru
 from neurosim.engine import LayerCount, run_program
 from neurosim.errors import InputError, ModelError
 from neurosim.formats.dense_graph import DenseGraph, Gru, Input, Linear, evaluate
@@ -170,12 +170,19 @@ def test_trained_spoken_digits(
     found = run_delta_gru(node, spoken["x"], spoken["length"], 0.25, 0.25)
     logits = found.states.sum(axis=1) / spoken["length"][:, None] @ readout.weight.T + readout.bias
     accuracy = float((logits.argmax(axis=1) == spoken["labels"]).mean() * 100)
+    graph = DenseGraph([Input("x", (), (40,)), node, readout], name="spoken")
+    report = describe_gated(to_gated(graph, 0.25, None, "mean"), spoken["x"], spoken["labels"], spoken["length"])
+    assert report.error_percent is not None
+    assert report.reduction is not None
     with capsys.disabled():
         print(
-            f"\nspoken digits, trained through thresholds of 0.25: {accuracy:.2f} %, {found.reduction(node):.2f}x fewer"
+            f"\nspoken digits, trained through thresholds of 0.25: {accuracy:.2f} %, {found.reduction(node):.2f}x "
+            f"fewer; in integers {100 - report.error_percent:.2f} %, {report.reduction:.2f}x"
         )
     assert accuracy >= 98.0
     assert found.reduction(node) >= 9.0
+    assert report.error_percent <= 2.0
+    assert report.reduction >= 9.0
 
 
 def test_what_does_not_fit_is_refused() -> None:
