@@ -105,7 +105,9 @@ def in_integers(spoken: dict[str, Any], threshold: float) -> Any:
     return to_gated(graph, threshold, None, "mean")
 
 
-@pytest.mark.parametrize("threshold", [0.125, 0.1875, 0.25])
+@pytest.mark.parametrize(
+    "threshold", [0.125, 0.1875, 0.25, *(pytest.param(t, marks=pytest.mark.slow) for t in (0.0, 0.0625, 0.3125))]
+)
 def test_spoken_digits_in_the_accelerators_formats(
     spoken: dict[str, Any], threshold: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,7 +125,8 @@ def test_spoken_digits_in_the_accelerators_formats(
         )
     assert found.formats.weight_fraction == 7
     assert accuracy >= recorded[0] - 1.5
-    assert reduction == pytest.approx(recorded[1], rel=0.03)
+    # Without a threshold small changes round to none, and fewer are sent.
+    assert reduction == pytest.approx(recorded[1], rel=0.03) if threshold else reduction > recorded[1]
     # Messages fit 16 bits, and sums of gates 24, with room.
     assert max(run.message_bits) <= 11
     assert max(run.sum_bits) <= 21
