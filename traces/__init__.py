@@ -9,9 +9,10 @@ __all__ = ["Workload", "workload", "workload_names"]
 
 _SUMMARIES = {
     "digits": "handwritten digits of 8 x 8 pixels: leaky integrate-and-fire neurons, 64-64-10, inhibiting their layer",
+    "sounds": "how the pitch of a drawn sound moves: delta GRU of 32 neurons, with a read-out of the mean state",
     "steering": "steering angle from a drawn driving video: sigma-delta, 4 convolutions and 3 dense layers",
 }
-_MODELS = {"digits": "network.nsnet", "steering": "network.net"}
+_MODELS = {"digits": "network.nsnet", "sounds": "network.nsnet", "steering": "network.net"}
 _FOLDER = Path(__file__).parent
 
 
@@ -24,9 +25,9 @@ class Workload:
     name
         As the command line takes it.
     model_path
-        File of the network: NetX (`.net`), or a network file (`.nsnet`).
+        File of the network: NetX, or .nsnet.
     frames_path
-        `.npz` file with the array `frames`, int16 (T, C, H, W) or (T, n), in the network's units.
+        `.npz` file with the array `frames`, int16 (T, ...), in the network's units.
     chip_hint
         Name of a chip model that the network fits.
     summary

@@ -8,11 +8,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from neurosim.cli import common
+from neurosim.cli import common, convert_gated, convert_rates
 from neurosim.errors import InputError
 
 PATH = click.Path(path_type=Path)
-METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", "lif")
+METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", "lif", *convert_gated.METHODS)
 
 
 @click.command("convert")
@@ -36,7 +36,19 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", "lif")
     type=float,
     multiple=True,
     metavar="T",
-    help="Lava: least change that is sent, of all layers, or one a layer, in the network's units.",
+    help="Lava and delta networks: least change that is sent, of all layers, or one a layer (of delta networks the "
+    "inputs first), in the network's units.",
+)
+@click.option(
+    "--read-out",
+    type=click.Choice(["frame", "mean"]),
+    help="Delta networks: an answer of each frame, or of the mean state so far.  [default: frame]",
+)
+@click.option(
+    "--weight-fraction",
+    type=click.IntRange(0, 15),
+    metavar="F",
+    help="Delta networks: bits of fraction of gated layers' weights.  [default: 7]",
 )
 @click.option(
     "--lambda",
@@ -93,12 +105,15 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", "lif")
 def command(model: str, method: str, data: Path, output: Path, **given: Any) -> None:
     """Convert a trained dense network to one that the simulator runs.
 
-    MODEL is a dense network with float weights (.npz with arrays w0, b0, w1, b1, ...: linear layers, ReLU between).
+    MODEL is a dense network with float weights (.npz with arrays w0, b0, w1, b1, ...: linear layers, ReLU between;
+    or .onnx).
 
     The network sends values each frame (rounding), changes (sigma-delta), changes above a threshold in lava's fixed
     point (lava, a NetX file), fixed-point values whose formats come from channel statistics (fixed-point), or spikes at
     rates that stand for values (lif). Feed-forward networks of linear layers, convolutions, sums and averages of
     pools, ReLU and clips.
+    GRUs and LSTMs with a linear layer behind become delta networks (delta-gru, delta-lstm) in the number formats of the
+    published accelerator; their frames are numbers in steps of 1/256.
     """
     common.check_output(output, "--output")
     for option in ("frames_file", "curve", "json_file"):
@@ -123,6 +138,9 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     graph = read_dense(model)
     inputs, _ = read_samples(data)
     test = read_samples(given["test"]) if given["test"] else None
+    if method in convert_gated.METHODS:
+        convert_gated.convert(graph, method, inputs, test, output, given)
+        return
     scale = _input_scale(given["input_scale"], inputs, test)
     inputs = _in_units(inputs, scale)
     test = None if test is None else (_in_units(test[0], scale), test[1])
@@ -130,7 +148,7 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
         _to_lava(graph, inputs, test or (inputs, None), scale, output, given)
         return
     if method == "lif":
-        _to_lif(graph, inputs, test, scale, output, given)
+        convert_rates.convert(graph, inputs, test, scale, output, given)
         return
     with StageProgress() as progress:
         found = _convert(graph, method, inputs, test, scale, given, progress)
@@ -186,34 +204,6 @@ def _to_lava(graph: Any, inputs: Any, test: Any, scale: float, output: Path, giv
     console.print(f"written to {output}; read it with --rounding corrected", markup=False, soft_wrap=True)
 
 
-def _to_lif(graph: Any, inputs: Any, test: Any, scale: float, output: Path, given: dict[str, Any]) -> None:
-    import json
-
-    from rich.console import Console
-
-    from neurosim.cli.progress import StageProgress
-    from neurosim.compiler import write_network_file
-    from neurosim.convert import RateOptions, convert_rates
-    from neurosim.files import atomic_path
-    from neurosim.report.conversion_table import print_rates
-
-    names = ("timesteps", "percentile", "inputs", "first")
-    chosen = {name: given[name] for name in names if given[name] is not None}
-    options = RateOptions(weight_bits=given["bits"], input_scale=scale, **chosen)
-    with StageProgress() as progress:
-        found, report = convert_rates(graph, inputs, options=options, test=test, progress=progress)
-    with common.outputs():
-        write_network_file(found.network, output)
-        if given["json_file"]:
-            with atomic_path(given["json_file"]) as part:
-                part.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
-        if given["frames_file"]:
-            _write_frames(given["frames_file"], found.stream(inputs if test is None else test[0]))
-    console = Console(highlight=False)
-    print_rates(found, report, console)
-    console.print(f"written to {output}", markup=False, soft_wrap=True)
-
-
 def _write_frames(path: Path, frames: Any) -> None:
     import numpy as np
 
@@ -225,14 +215,21 @@ def _write_frames(path: Path, frames: Any) -> None:
 
 def _refuse(method: str, given: dict[str, Any]) -> None:
     """Refuse options that the method, or the others given, leave without effect."""
-    fixed, lava, lif = method == "fixed-point", method == "lava", method == "lif"
-    if lava and not given["thresholds"]:
-        raise click.UsageError("--to lava needs --threshold T, of all layers, or one a layer.")
+    fixed, lava, lif, gated = (
+        method == "fixed-point",
+        method == "lava",
+        method == "lif",
+        method in convert_gated.METHODS,
+    )
+    if (lava or gated) and not given["thresholds"]:
+        raise click.UsageError(f"--to {method} needs --threshold T, of all layers, or one a layer.")
     bits_given = click.get_current_context().get_parameter_source("bits") is not ParameterSource.DEFAULT
     has_rule = fixed
-    fixed = fixed or lava or lif
+    fixed = fixed or lava or lif or gated
     wrong = {
-        "--threshold": given["thresholds"] and not lava,
+        "--threshold": given["thresholds"] and not (lava or gated),
+        "--read-out": given["read_out"] and not gated,
+        "--weight-fraction": given["weight_fraction"] is not None and not gated,
         "--bits": lava and bits_given,
         "--scale": given["scales"] and (fixed or given["tradeoffs"]),
         "--lambda": given["tradeoffs"] and fixed,
@@ -242,10 +239,10 @@ def _refuse(method: str, given: dict[str, Any]) -> None:
         "--rule": given["rule"] and not has_rule,
         "--epochs": given["epochs"] and given["weights"] != "tuned",
         "--rate": given["rate"] and given["weights"] != "tuned",
-        "--per": given["per"] and (lava or lif or given["scales"]),
+        "--per": given["per"] and (lava or lif or gated or given["scales"]),
         "--within": given["within"] is not None and len(given["tradeoffs"]) < 2,
         "--curve": given["curve"] and not given["tradeoffs"],
-        **{f"--{name}": given[name] is not None and not lif for name in ("timesteps", "percentile", "inputs", "first")},
+        **{f"--{name}": given[name] is not None and not lif for name in convert_rates.OPTIONS},
     }
     named = [option for option, is_wrong in wrong.items() if is_wrong]
     if named:

@@ -82,7 +82,7 @@ def command(
 ) -> None:
     """Simulate a network on a chip: energy, latency and memory traffic.
 
-    MODEL is a network (.net, .nsnet), a compiled program (.h5), or the name of a shipped workload (digits, steering). A
+    MODEL is a network (.net, .nsnet), a compiled program (.h5), or the name of a shipped workload (such as steering). A
     file of that name comes before the workload.
     """
     common.check_output(json_file, "--json")
