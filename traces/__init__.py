@@ -8,11 +8,11 @@ from pathlib import Path
 __all__ = ["Workload", "workload", "workload_names"]
 
 _SUMMARIES = {
-    "digits": "handwritten digits of 8 x 8 pixels: leaky integrate-and-fire neurons, 64-64-10, inhibiting their layer",
+    "digits_spiking": "handwritten digits of 8 x 8 pixels: leaky integrate-and-fire neurons, 64-64-10, inhibiting their layer",
     "sounds": "how the pitch of a drawn sound moves: delta GRU of 32 neurons, with a read-out of the mean state",
     "steering": "steering angle from a drawn driving video: sigma-delta, 4 convolutions and 3 dense layers",
 }
-_MODELS = {"digits": "network.nsnet", "sounds": "network.nsnet", "steering": "network.net"}
+_MODELS = {"digits_spiking": "network.nsnet", "sounds": "network.nsnet", "steering": "network.net"}
 _FOLDER = Path(__file__).parent
 
 

@@ -1,4 +1,4 @@
-"""The shipped workload `digits`: it runs, answers as claimed, and is what its script makes."""
+"""The shipped workload `digits_spiking`: it runs, answers as claimed, and is what its script makes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import neurosim
 from neurosim.compiler import read_network_file
 from neurosim.network import Lif, Network
 from neurosim_traces import workload
-from neurosim_traces.digits import make
+from neurosim_traces.digits_spiking import make
 
-DIGITS = workload("digits")
+DIGITS = workload("digits_spiking")
 
 
 @pytest.fixture(scope="module")

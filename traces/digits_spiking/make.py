@@ -94,7 +94,7 @@ def main(folder: Path) -> None:
     torch.use_deterministic_algorithms(True)
     training, validation, test = digits()
     weights = train_lif(*training, [HIDDEN], FORM, TRAINING)
-    network = to_lif_network(weights, FORM, "digits")
+    network = to_lif_network(weights, FORM, "digits_spiking")
     found = report(network, validation, test)
     write_network_file(network, folder / "network.nsnet")
     if read_network_file(folder / "network.nsnet") != network:

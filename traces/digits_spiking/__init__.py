@@ -1,0 +1,1 @@
+"""The workload `digits_spiking`: a spiking network that tells handwritten digits apart, and the script that makes it."""
