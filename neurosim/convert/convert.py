@@ -95,6 +95,8 @@ class Conversion:
         On the frames asked for.
     tradeoff
         The lambda that led here; None for given scales.
+    answer_scale
+        How many units of the network's answer stand for 1; None where the method gives no such scale.
     """
 
     network: Network
@@ -102,6 +104,7 @@ class Conversion:
     scales: tuple[FloatArray, ...]
     report: Report
     tradeoff: float | None = None
+    answer_scale: float | None = None
 
 
 def integer_frames(inputs: NDArray[Any], input_scale: float) -> NDArray[np.int64]:
@@ -287,7 +290,8 @@ def convert_rounding(
     network, answer_scale = to_network(plan, found, integers)
     frames, labels = (inputs, None) if test is None else test
     report = describe(network, plan, original, frames, labels, integers.input_scale, answer_scale)
-    return Conversion(network, plan, tuple(found), report, options.tradeoff if scales is None else None)
+    used = options.tradeoff if scales is None else None
+    return Conversion(network, plan, tuple(found), report, used, answer_scale)
 
 
 def convert_quantised(
@@ -322,7 +326,7 @@ def convert_quantised(
     network, answer_scale = to_network(plan, formats.scales, integers, formats.densities)
     frames, labels = (inputs, None) if test is None else test
     report = describe(network, plan, plan, frames, labels, input_scale, answer_scale)
-    return Conversion(network, plan, tuple(formats.scales), report)
+    return Conversion(network, plan, tuple(formats.scales), report, answer_scale=answer_scale)
 
 
 def sweep(graph: DenseGraph, calibration: Any, tradeoffs: Sequence[float], **settings: Any) -> list[Conversion]:
