@@ -3,10 +3,12 @@
     NEUROSIM_REFERENCE_DATA=... python tests/benchmarks/convert_driving.py --json driving.json --folder nets
 
 The network is that of driving_net.py. Scales are fitted, without answers, to the frames that trained it and chose its
-epoch; errors and operations are those of the frames after them, fed from rest. About four minutes on one core.
-docs/methods.md holds the figures. `--folder` gets a network and frames to simulate:
+epoch; errors and operations are those of the frames after them, fed from rest. About ten minutes on one core.
+docs/methods.md holds the figures. `--folder` gets networks and frames, which are simulated on Loihi 2 too; then
 
     neurosim compare nets/sigma-delta.nsnet --chips loihi2 --input nets/frames.npy --baselines cpu,gpu,eyeriss,tpu_v1
+
+sets hardware that computes densely beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import click
 import numpy as np
 from driving_net import AHEAD, PIXEL, REST, WEIGHTS, blocks, clip, driving_graph
 
+import neurosim
 from neurosim.compiler import write_network_file
 from neurosim.convert import IntegerOptions, ScaleOptions, TuneOptions, convert_rounding, make_plan
 from neurosim.convert.convert import Conversion, integer_frames
@@ -27,6 +30,7 @@ from neurosim.convert.counting import count_both
 from neurosim.convert.passes import run
 from neurosim.files import atomic_path
 from neurosim.formats.dense_graph import DenseGraph
+from neurosim.network import Network
 
 FIXED = (4.0, 8.0, 16.0, 32.0, 64.0)
 TRADEOFFS = (1e-9, 1e-8, 1e-7)
@@ -100,6 +104,25 @@ def say(row: dict[str, Any]) -> None:
     click.echo(f"input layer, additions of rounding over those of changes: {rounding / changes:.1f}")
 
 
+def simulate(kind: str, network: Network, frames: Any) -> None:
+    """Print what the first frame of a sigma-delta network, and the mean later one, take on Loihi 2."""
+    program = neurosim.compile(network, "loihi2")
+    steady = neurosim.simulate(program, frames)
+    energy = steady.energy_inference
+    click.echo(
+        f"{kind} on loihi2: a later frame {energy.total_j.value * 1e6:.2f} uJ, dynamic "
+        f"{energy.dynamic_j.value * 1e6:.2f}, answer after {steady.latency_inference_s * 1e6:.1f} us, "
+        f"{steady.throughput_inferences_per_s:.0f} a second"
+    )
+    if kind != "sigma-delta":
+        return  # Held, its frame is sent again in every timestep.
+    first = neurosim.simulate(program, frames[:1], steps=1 + max(network.layer_delays.values()))
+    click.echo(
+        f"first frame, alone: {first.energy_run.total_j.value * 1e6:.2f} uJ, dynamic "
+        f"{first.energy_run.dynamic_j.value * 1e6:.2f}, answer after {first.counts.duration_ps.sum() / 1e6:.1f} us"
+    )
+
+
 @click.command()
 @click.option("--json", "path", type=click.Path(path_type=Path))
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False))
@@ -141,9 +164,14 @@ def main(path: Path | None, folder: Path | None) -> None:
         say(row)
         if folder and name == WRITTEN:
             folder.mkdir(parents=True, exist_ok=True)
-            write_network_file(found.network, folder / "sigma-delta.nsnet")
+            integers = integer_frames(frames, PIXEL)
             with atomic_path(folder / "frames.npy") as part, part.open("wb") as file_out:
-                np.save(file_out, integer_frames(frames, PIXEL).reshape(-1, *frames.shape[1:]).astype(np.int16))
+                np.save(file_out, integers.reshape(-1, *frames.shape[1:]).astype(np.int16))
+            values = IntegerOptions(changes=False, input_scale=PIXEL)
+            rounding = convert_rounding(graph, calibration[:1], scales=found.scales, integers=values)
+            for kind, one in (("sigma-delta", found), ("rounding", rounding)):
+                write_network_file(one.network, folder / f"{kind}.nsnet")
+                simulate(kind, one.network, integers)
     if path:
         with atomic_path(path) as part:
             part.write_text(json.dumps({"columns": COLUMNS, "rows": rows}, indent=1) + "\n", encoding="utf-8")
