@@ -73,7 +73,7 @@ def command(
 ) -> int:
     """Compare chips, or values of their constants, on one network and input.
 
-    MODEL is a network (.net), or the name of a shipped workload (steering). Its function runs once; every
+    MODEL is a network (.net), or the name of a shipped workload (steering, sounds). Its function runs once; every
     configuration is compiled and timed on what it sent.
 
     The exit code is 3 where a chip cannot carry the network; its row says why, and all else is written.

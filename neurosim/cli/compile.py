@@ -34,8 +34,8 @@ def command(
 ) -> None:
     """Place a network on a chip and write the compiled program.
 
-    MODEL is a network (.net, .nsnet), or the name of a shipped workload (steering). A file of that name comes before
-    the workload.
+    MODEL is a network (.net, .nsnet), or the name of a shipped workload (steering, sounds). A file of that name comes
+    before the workload.
     """
     common.check_output(output, "--output")
     if output.suffix.lower() != common.PROGRAM_SUFFIX:

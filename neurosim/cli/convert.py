@@ -8,11 +8,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from neurosim.cli import common
+from neurosim.cli import common, convert_gated
 from neurosim.errors import InputError
 
 PATH = click.Path(path_type=Path)
-METHODS = ("rounding", "sigma-delta", "lava", "fixed-point")
+METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", *convert_gated.METHODS)
 
 
 @click.command("convert")
@@ -36,7 +36,19 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point")
     type=float,
     multiple=True,
     metavar="T",
-    help="Lava: least change that is sent, of all layers, or one a layer, in the network's units.",
+    help="Lava and delta networks: least change that is sent, of all layers, or one a layer (of delta networks the "
+    "inputs first), in the network's units.",
+)
+@click.option(
+    "--read-out",
+    type=click.Choice(["frame", "mean"]),
+    help="Delta networks: an answer of each frame, or of the mean state so far.  [default: frame]",
+)
+@click.option(
+    "--weight-fraction",
+    type=click.IntRange(0, 15),
+    metavar="F",
+    help="Delta networks: bits of fraction of gated layers' weights.  [default: 7]",
 )
 @click.option(
     "--lambda",
@@ -79,12 +91,15 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point")
 def command(model: str, method: str, data: Path, output: Path, **given: Any) -> None:
     """Convert a trained dense network to one that the simulator runs.
 
-    MODEL is a dense network with float weights (.npz with arrays w0, b0, w1, b1, ...: linear layers, ReLU between).
+    MODEL is a dense network with float weights (.npz with arrays w0, b0, w1, b1, ...: linear layers, ReLU between;
+    or .onnx).
 
     The network sends values each frame (rounding), changes (sigma-delta), changes above a threshold in lava's fixed
     point (lava, a NetX file), or fixed-point values whose formats come from channel statistics (fixed-point).
     Feed-forward networks of linear layers, convolutions, sums and averages of
     pools, ReLU and clips.
+    GRUs and LSTMs with a linear layer behind become delta networks (delta-gru, delta-lstm) in the number formats of the
+    published accelerator; their frames are numbers in steps of 1/256.
     """
     common.check_output(output, "--output")
     for option in ("frames_file", "curve", "json_file"):
@@ -109,6 +124,9 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     graph = read_dense(model)
     inputs, _ = read_samples(data)
     test = read_samples(given["test"]) if given["test"] else None
+    if method in convert_gated.METHODS:
+        convert_gated.convert(graph, method, inputs, test, output, given)
+        return
     scale = _input_scale(given["input_scale"], inputs, test)
     inputs = _in_units(inputs, scale)
     test = None if test is None else (_in_units(test[0], scale), test[1])
@@ -180,23 +198,25 @@ def _write_frames(path: Path, frames: Any) -> None:
 
 def _refuse(method: str, given: dict[str, Any]) -> None:
     """Refuse options that the method, or the others given, leave without effect."""
-    fixed, lava = method == "fixed-point", method == "lava"
-    if lava and not given["thresholds"]:
-        raise click.UsageError("--to lava needs --threshold T, of all layers, or one a layer.")
+    fixed, lava, gated = method == "fixed-point", method == "lava", method in convert_gated.METHODS
+    if (lava or gated) and not given["thresholds"]:
+        raise click.UsageError(f"--to {method} needs --threshold T, of all layers, or one a layer.")
     bits_given = click.get_current_context().get_parameter_source("bits") is not ParameterSource.DEFAULT
-    fixed = fixed or lava
+    fixed = fixed or lava or gated
     wrong = {
-        "--threshold": given["thresholds"] and not lava,
+        "--threshold": given["thresholds"] and not (lava or gated),
+        "--read-out": given["read_out"] and not gated,
+        "--weight-fraction": given["weight_fraction"] is not None and not gated,
         "--bits": lava and bits_given,
         "--scale": given["scales"] and (fixed or given["tradeoffs"]),
         "--lambda": given["tradeoffs"] and fixed,
         "--weights": fixed and given["weights"] != "frozen",
         "--answer": fixed and given["answer"] != "classes",
         "--unordered": given["unordered"] and (fixed or given["scales"]),
-        "--rule": given["rule"] and (lava or not fixed),
+        "--rule": given["rule"] and (lava or gated or not fixed),
         "--epochs": given["epochs"] and given["weights"] != "tuned",
         "--rate": given["rate"] and given["weights"] != "tuned",
-        "--per": given["per"] and (lava or given["scales"]),
+        "--per": given["per"] and (lava or gated or given["scales"]),
         "--within": given["within"] is not None and len(given["tradeoffs"]) < 2,
         "--curve": given["curve"] and not given["tradeoffs"],
     }

@@ -15,8 +15,8 @@ from neurosim.cli import common
 def command(model: str, **reader: Any) -> None:
     """Describe a network: its layers, units, connections and weights.
 
-    MODEL is a network (.net, .nsnet), a compiled program (.h5), or the name of a shipped workload (steering). A file
-    of that name comes before the workload.
+    MODEL is a network (.net, .nsnet), a compiled program (.h5), or the name of a shipped workload (steering, sounds). A
+    file of that name comes before the workload.
     """
     found = common.find_model(model)
     options = common.reader_arguments(**reader)

@@ -82,8 +82,8 @@ def command(
 ) -> None:
     """Simulate a network on a chip: energy, latency and memory traffic.
 
-    MODEL is a network (.net, .nsnet), a compiled program (.h5), or the name of a shipped workload (steering). A file
-    of that name comes before the workload.
+    MODEL is a network (.net, .nsnet), a compiled program (.h5), or the name of a shipped workload (steering, sounds). A
+    file of that name comes before the workload.
     """
     common.check_output(json_file, "--json")
     common.check_output(results_file, "--results")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hwmodels import Chip
 from neurosim.compiler.axons import AxonTable, build_axon_table, synapse_stores
 from neurosim.compiler.encoding import SynapseStore
-from neurosim.compiler.memory import CoreNeed, core_need, shortages, tile_shortages
+from neurosim.compiler.memory import CoreNeed, check_compartments, core_need, shortages, tile_shortages
 from neurosim.compiler.messages import axons, check_messages
 from neurosim.compiler.partition import fewest_cores, splits
 from neurosim.compiler.placement import Placements, place
@@ -30,7 +30,9 @@ class _LayerSplit:
         self.parts: list[CoreSlice] = []
         self.why: list[str] = []
         fewest = self._fewest_for_synapses()
-        self._ways: Iterator[list[CoreSlice]] = splits(number, layer.shape, chip, self.cores, fewest)
+        self._ways: Iterator[list[CoreSlice]] = splits(
+            number, layer.shape, chip, self.cores, fewest, layer.unit.compartments
+        )
         self._suspect = (0, 0)
         self.refine()
 
@@ -57,7 +59,8 @@ class _LayerSplit:
         """Words for what keeps this layer from taking fewer cores."""
         usable = self.chip.core.neurons_usable or self.chip.core.neurons
         key = "core.neurons_usable" if self.chip.core.neurons_usable else "core.neurons"
-        limit = f"{key}: at most {int(usable.value)} of its {self.layer.size} neurons fit a core"
+        most = int(usable.value) // self.layer.unit.compartments
+        limit = f"{key}: at most {most} of its {self.layer.size} neurons fit a core"
         return "; ".join([limit, *self.why])
 
     def refine(self, why: list[str] | None = None, fan_out: NDArray[np.int64] | None = None) -> None:
@@ -79,7 +82,8 @@ class _LayerSplit:
                 return
             self.why = tight
         limit = "; ".join(self.why) or (
-            f"its {self.layer.size} neurons alone need {fewest_cores(self.layer.shape, self.chip)} cores"
+            f"its {self.layer.size} neurons alone need "
+            f"{fewest_cores(self.layer.shape, self.chip, self.layer.unit.compartments)} cores"
         )
         raise CapacityError(
             f"layer {self.layer.name} does not fit {self.chip.name} however it is split, up to {self.cores} "
@@ -116,6 +120,11 @@ def _check_delays(network: Network, chip: Chip) -> None:
         if c.longest_delay > limit
     ]
     if errors:
+        raise CapacityError(join_errors(network.name, errors))
+
+
+def _check_compartments(network: Network, chip: Chip) -> None:
+    if errors := list(check_compartments(network, chip)):
         raise CapacityError(join_errors(network.name, errors))
 
 
@@ -160,7 +169,8 @@ def compile_network(
     Raises
     ------
     CapacityError
-        A layer, memory, table, delay or weight exceeds a limit of the chip, or there are too few cores. Routing
+        A layer, memory, table, delay or weight exceeds a limit of the chip, its cores cannot update a unit, or there
+        are too few cores. Routing
         tables and memories that a tile shares are held against their limits after placement.
     MessageWidthError
         A layer sends values that the chip cannot carry so.
@@ -172,6 +182,7 @@ def compile_network(
     if not 0 <= seed < 1 << 63:
         raise InputError(f"seed is {seed}; give one from 0 to {(1 << 63) - 1}")
     _check_delays(network, chip)
+    _check_compartments(network, chip)
     check_messages(network, chip, messages)
     each = axons(network, chip, messages)
     stores = synapse_stores(network, chip, messages)

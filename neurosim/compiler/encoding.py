@@ -85,10 +85,13 @@ def fan_out_of(transform: Transform, layer: Layer, part: CoreSlice, order: ByTar
     """Count the synapses that each source neuron of `transform` has in a slice of `layer`.
 
     The output of a dense or sparse transform is a vector; where the layer is an image all the same, the
-    slice's neurons are picked out of it. `order` is that of the synapses of a sparse one, if it is known.
+    slice's neurons are picked out of it, and where it leads to several compartments of each neuron, the slice's are a
+    range of it. `order` is that of the synapses of a sparse one, if it is known.
     """
     if len(part.box) == len(transform.out_shape):
-        return transform.fan_out(part.box) if order is None else order.fan_out(*part.box[0])
+        each = outputs_each(transform, layer)
+        box = part.box if each == 1 else ((part.box[0][0] * each, part.box[0][1] * each),)
+        return transform.fan_out(box) if order is None else order.fan_out(*box[0])
     neurons = part.neurons(layer.shape)
     if isinstance(transform, Dense):
         return Dense(transform.weights[neurons]).fan_out()
@@ -100,6 +103,11 @@ def fan_out_of(transform: Transform, layer: Layer, part: CoreSlice, order: ByTar
         starts = np.concatenate(([0], np.cumsum(kept)))[transform.row_start]
         return Sparse(starts, targets[kept], transform.weights[kept], neurons.size).fan_out()
     raise ModelError(shape_problem(transform, layer))
+
+
+def outputs_each(transform: Transform, layer: Layer) -> int:
+    """Return how many outputs of `transform` a neuron of `layer` has: the compartments that it leads to."""
+    return transform.out_size // layer.size
 
 
 def shape_problem(transform: Transform, layer: Layer) -> str:
@@ -149,7 +157,7 @@ class SynapseStore:
         self.transform: Transform = connection.transform
         self.axons = axons if axons is not None and (axons != 1).any() else None
         self.mirrored = mirrored if mirrored is not None and mirrored.any() else None
-        self.layer = layer
+        self.layer, self.compartments = layer, connection.leads_to(layer.unit)
         if problem := shape_problem(self.transform, layer):
             raise ModelError(f"{connection.label}: {problem}")
         self.encodings = chip.core.encodings
@@ -204,7 +212,9 @@ class SynapseStore:
             self._conflicts[part.box] = (
                 np.zeros(sources.size, dtype=np.int64)
                 if self.lanes is None
-                else row_conflicts(self.transform, self.layer, part, sources, self.stores_zeros(part), self.lanes)
+                else row_conflicts(
+                    self.transform, self.layer, part, sources, self.stores_zeros(part), self.lanes, self.compartments
+                )
             )
         return self._conflicts[part.box]
 

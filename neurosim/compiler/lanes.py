@@ -1,7 +1,8 @@
 """Accumulate stages of several lanes: how often the synapses of a message wait for a bank.
 
 A core with `core.lanes` takes so many synapses of a list at a time, in their stored order and in lockstep. The
-accumulators lie in banks: a neuron's in bank (place in its core's slice) mod banks. Where the synapses taken at a time
+accumulators lie in banks: a neuron's in bank (place in its core's slice) mod banks; of neurons with several
+compartments, each has a place of its own, neuron by neuron. Where the synapses taken at a time
 need more ports of a bank than there are, all of them wait while the rest has its turns: these further turns are the
 conflicts. They hang on where synapses lead, not on when, so each row of the axon table has one number.
 
@@ -94,7 +95,13 @@ class Lanes:
 
 
 def row_conflicts(
-    transform: Transform, layer: Layer, part: CoreSlice, sources: IntArray, zeros: bool, lanes: Lanes
+    transform: Transform,
+    layer: Layer,
+    part: CoreSlice,
+    sources: IntArray,
+    zeros: bool,
+    lanes: Lanes,
+    compartments: tuple[int, ...] = (0,),
 ) -> IntArray:
     """Return the conflicts of a message of each source, at the core that holds `part` of `layer`.
 
@@ -108,6 +115,8 @@ def row_conflicts(
         Whether synapses of weight zero are stored and charged.
     lanes
         The accumulate stage.
+    compartments
+        Of each neuron, those that the transform leads to.
 
     Returns
     -------
@@ -117,11 +126,18 @@ def row_conflicts(
         return np.zeros(sources.size, dtype=np.int64)
     if isinstance(transform, Conv2d):
         return _conv_conflicts(transform, part, zeros, lanes)
-    neurons = part.neurons(layer.shape)
+    outputs = part.outputs(layer.shape, len(compartments))
+
+    def places(lengths: IntArray, place: IntArray) -> tuple[IntArray, IntArray]:
+        """Return lists of places among the outputs as lists of places among the accumulators."""
+        neuron, which = np.divmod(place, len(compartments))
+        return lengths, neuron * layer.unit.compartments + np.array(compartments)[which]
+
     if isinstance(transform, Sparse):
-        return lanes.conflicts(*_sparse_lists(transform, neurons, sources, zeros))
+        return lanes.conflicts(*places(*_sparse_lists(transform, outputs, sources, zeros)))
     assert isinstance(transform, Dense)
-    return _joined(lanes.conflicts(*lists) for lists in _dense_lists(transform, neurons, sources, zeros, lanes))
+    lists = _dense_lists(transform, outputs, sources, zeros, lanes)
+    return _joined(lanes.conflicts(*places(*some)) for some in lists)
 
 
 def _joined(parts: Iterable[IntArray]) -> IntArray:

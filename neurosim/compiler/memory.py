@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hwmodels import Chip
 from neurosim.compiler.encoding import SynapseStore
 from neurosim.compiler.program import MEMORIES, CoreSlice, own_memories
-from neurosim.network import Layer, Membrane
+from neurosim.network import Gated, Layer, Membrane, Network
 
 ACCUMULATOR_BITS = 24
 """Width of a dendrite accumulator. Sums wrap at 24 bits in the convolution of lava and in Loihi."""
@@ -32,12 +32,17 @@ class CoreNeed:
 
 
 def state_bits(layer: Layer, chip: Chip) -> int:
-    """Return the bits of state that a neuron of `layer` takes: the chip's fixed size, or the unit's need."""
+    """Return the bits of state that a neuron of `layer` takes: the chip's fixed size, or the unit's need.
+
+    The chip's size is that of a neuron slot, of which a neuron takes one for each compartment.
+    """
     fixed = chip.core.neuron.state
     if not layer.unit.state_names:
         return 0
     if fixed is not None:
-        return int(fixed.value)
+        return int(fixed.value) * layer.unit.compartments
+    if isinstance(layer.unit, Gated):
+        return layer.unit.neuron_bits
     width = layer.unit.state_bits if isinstance(layer.unit, Membrane) else ACCUMULATOR_BITS
     return len(layer.unit.state_names) * width
 
@@ -45,6 +50,19 @@ def state_bits(layer: Layer, chip: Chip) -> int:
 def state_words(layer: Layer, chip: Chip) -> int:
     """Return the words of state that a neuron of `layer` takes."""
     return -(-state_bits(layer, chip) // int(chip.core.memories.neuron_state.word.value))
+
+
+def check_compartments(network: Network, chip: Chip) -> Iterator[str]:
+    """Yield a sentence for each layer whose units have more compartments than the chip's cores can update."""
+    if chip.core.kind != "crossbar":
+        return
+    for layer in network.layers:
+        if layer.unit.compartments > 1:
+            yield (
+                f"layer {layer.name} of {layer.unit.kind} units has {layer.unit.compartments} compartments a neuron; "
+                f"{chip.name} is a crossbar (core.kind), whose row leads to one accumulator of a neuron; choose a chip "
+                "of another kind"
+            )
 
 
 def core_need(
@@ -76,7 +94,7 @@ def core_need(
     accumulators = part.neuron_slots * slots if stores else 0
     words = {
         "synapse": sum(store.words(part) for store in stores),
-        "neuron_state": part.neuron_slots * state_words(layer, chip),
+        "neuron_state": part.neuron_slots // layer.unit.compartments * state_words(layer, chip),
         "accumulator": -(-accumulators * ACCUMULATOR_BITS // int(core.memories.accumulator.word.value)),
         "axon_in": -(-axon_in_entries * int(core.axon_in_entry_bits.value) // int(core.memories.axon_in.word.value)),
         "axon_out": -(

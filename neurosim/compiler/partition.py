@@ -89,25 +89,30 @@ def patch_splits(layer: int, shape: tuple[int, ...], chip: Chip, cores: int) -> 
         yield parts
 
 
-def range_splits(layer: int, size: int, fewest: int, cores: int) -> Iterator[list[CoreSlice]]:
-    """Yield the ways to cut a vector layer into `fewest` to `cores` even ranges, fewest first."""
+def range_splits(layer: int, size: int, fewest: int, cores: int, slots: int = 1) -> Iterator[list[CoreSlice]]:
+    """Yield the ways to cut a vector layer into `fewest` to `cores` even ranges, fewest first.
+
+    A neuron takes `slots` neuron slots.
+    """
     for parts in range(fewest, min(size, cores) + 1):
-        yield [CoreSlice(layer, ((low, high),), high - low) for low, high in _even_ranges(size, parts)]
+        yield [CoreSlice(layer, ((low, high),), (high - low) * slots) for low, high in _even_ranges(size, parts)]
 
 
-def fewest_cores(shape: tuple[int, ...], chip: Chip) -> int:
-    """Return how many cores a layer of `shape` needs for its neurons alone."""
+def fewest_cores(shape: tuple[int, ...], chip: Chip, slots: int = 1) -> int:
+    """Return how many cores a layer of `shape` needs for its neurons alone, of `slots` neuron slots each."""
     if len(shape) == 3:
         return min(count for count, _ in _patches(shape, chip))
-    return -(-shape[0] // usable_neurons(chip))
+    return -(-shape[0] // max(usable_neurons(chip) // slots, 1))
 
 
-def splits(layer: int, shape: tuple[int, ...], chip: Chip, cores: int, fewest: int = 1) -> Iterator[list[CoreSlice]]:
+def splits(
+    layer: int, shape: tuple[int, ...], chip: Chip, cores: int, fewest: int = 1, slots: int = 1
+) -> Iterator[list[CoreSlice]]:
     """Yield the ways to cut a layer of `shape` over at most `cores` cores, fewest cores first.
 
-    `fewest` is a number below which a vector is known not to fit.
+    `fewest` is a number below which a vector is known not to fit; each of its neurons takes `slots` neuron slots.
     """
     if len(shape) == 3:
         yield from patch_splits(layer, shape, chip, cores)
     else:
-        yield from range_splits(layer, shape[0], max(fewest, fewest_cores(shape, chip)), cores)
+        yield from range_splits(layer, shape[0], max(fewest, fewest_cores(shape, chip, slots)), cores, slots)

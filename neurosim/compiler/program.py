@@ -45,7 +45,7 @@ class CoreSlice:
     box
         Half-open ranges (channels, rows, columns), or one range of neurons for a layer of shape (N,).
     neuron_slots
-        Neuron slots taken; more than the neurons of the box where the chip pads patches.
+        Neuron slots taken: one for each compartment of a neuron; more where the chip pads patches.
     """
 
     layer: int
@@ -61,6 +61,11 @@ class CoreSlice:
         """Return the numbers of the box's neurons within a layer of `shape`, in C, H, W order."""
         axes = np.ix_(*(np.arange(low, high) for low, high in self.box))
         return np.ravel_multi_index(axes, shape).astype(np.int64).ravel()
+
+    def outputs(self, shape: tuple[int, ...], each: int) -> NDArray[np.int64]:
+        """Return the outputs of a transform that has `each` for a neuron which lead to the box's neurons, in order."""
+        neurons = self.neurons(shape)
+        return neurons if each == 1 else (neurons[:, None] * each + np.arange(each)).ravel()
 
 
 @dataclass(frozen=True, eq=False)

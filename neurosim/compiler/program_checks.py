@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from neurosim.compiler.axons import source_neurons
 from neurosim.compiler.encoding import fan_out_of, shape_problem
 from neurosim.compiler.lanes import Lanes
-from neurosim.compiler.memory import tile_shortages
+from neurosim.compiler.memory import check_compartments, tile_shortages
 from neurosim.compiler.program import MEMORIES, CoreSlice, Encoding, Program
 from neurosim.compiler.program_fields import first_wrong as _first
 from neurosim.compiler.route_checks import check_routes
@@ -45,6 +45,7 @@ def _shapes(program: Program) -> Iterator[str]:
         problem = shape_problem(connection.transform, network[connection.target])
         if problem:
             yield f"{connection.label}: {problem}"
+    yield from check_compartments(network, program.chip)
 
 
 def _slots(program: Program) -> Iterator[str]:
@@ -83,10 +84,10 @@ def _boxes(program: Program) -> Iterator[str]:
         yield from (f"core {core} {problem}" for core, problem in enumerate(problems) if problem)
         return
     for core, part in enumerate(program.slices):
-        if not part.size <= part.neuron_slots <= LARGEST:
+        least = part.size * network.layers[part.layer].unit.compartments
+        if not least <= part.neuron_slots <= LARGEST:
             yield (
-                f"core {core} takes {part.neuron_slots} neuron slots for {part.size} neurons; "
-                f"give {part.size} to {LARGEST}"
+                f"core {core} takes {part.neuron_slots} neuron slots for {part.size} neurons; give {least} to {LARGEST}"
             )
     for number, layer in enumerate(network.layers):
         held = np.zeros(layer.shape, dtype=np.int32)

@@ -25,6 +25,7 @@ from neurosim.network.units import UNITS, unit_from_dict
 
 MOST_BITS = 62
 """Widest shift and accumulator: sums are kept in 64 bits."""
+MOST_COMPARTMENTS = max(unit.compartments for unit in UNITS.values())
 MOST_POOL_WEIGHTS = 1 << 28
 
 TRANSFORM_ARRAYS: dict[str, dict[str, tuple[type[np.integer[Any]], int]]] = {
@@ -64,6 +65,8 @@ def write_network(group: h5py.Group, network: Network) -> None:
         put_number(part, "target", network.index[connection.target])
         if connection.accumulator_bits is not None:
             put_number(part, "accumulator_bits", connection.accumulator_bits)
+        if connection.compartments is not None:
+            put_number(part, "compartments", connection.compartments)
         _write_values(part.create_group("transform"), connection.transform.to_dict())
         if connection.delay is not None:
             delay = part.create_group("delay")
@@ -150,7 +153,7 @@ def _read_unit(part: Fields, shape: tuple[int, ...] | None) -> Unit | None:
 
 
 def _read_connection(part: Fields, layers: list[Layer | None]) -> Connection | None:
-    part.only(("sources", "transform", "delay"), ("target", "accumulator_bits"))
+    part.only(("sources", "transform", "delay"), ("target", "accumulator_bits", "compartments"))
     last = max(len(layers) - 1, 0)
     sources = part.array("sources", np.int32, (None,))
     if sources is not None and (not sources.size or sources.min() < 0 or sources.max() > last):
@@ -158,6 +161,9 @@ def _read_connection(part: Fields, layers: list[Layer | None]) -> Connection | N
         sources = None
     target = part.integer("target", 0, last)
     bits = part.integer("accumulator_bits", 1, MOST_BITS) if "accumulator_bits" in part.group.attrs else None
+    compartments = None
+    if "compartments" in part.group.attrs:
+        compartments = part.integers("compartments", range(1, MOST_COMPARTMENTS + 1), 0, MOST_COMPARTMENTS - 1)
     inner = part.inner("transform")
     transform = None if inner is None else _read_transform(inner)
     if sources is None or target is None or transform is None:
@@ -165,7 +171,9 @@ def _read_connection(part: Fields, layers: list[Layer | None]) -> Connection | N
     delay = _read_delay(part, transform) if "delay" in part.group else None
     names = [layer.name if layer is not None else "" for layer in layers]
     try:
-        return Connection(tuple(names[i] for i in sources.tolist()), names[target], transform, delay, bits)
+        return Connection(
+            tuple(names[i] for i in sources.tolist()), names[target], transform, delay, bits, compartments
+        )
     except ModelError as error:
         part.errors.append(f"{part.place}: {error}")
         return None

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler.axons import source_neurons, synapse_stores
+from neurosim.compiler.encoding import outputs_each
 from neurosim.compiler.program import Program
 from neurosim.errors import InputError
 from neurosim.network import Conv2d
@@ -61,7 +62,8 @@ def _add_zeros(program: Program, counted: list[NDArray[np.bool_]]) -> None:
             if zeros and isinstance(connection.transform, Conv2d):
                 synapses[:] = True
             elif zeros:
-                synapses[part.neurons(network.layers[target].shape)] = True
+                layer = network.layers[target]
+                synapses[part.outputs(layer.shape, outputs_each(connection.transform, layer))] = True
     pairs, number = np.unique(np.concatenate(keys), return_inverse=True)
     excess = np.zeros(pairs.size, dtype=np.int64)
     np.add.at(excess, number, np.concatenate(values))

@@ -3,8 +3,11 @@
 from neurosim.convert.adapt import TuneOptions, refit, tune
 from neurosim.convert.convert import Conversion, Report, convert_quantised, convert_rounding, describe, pareto, sweep
 from neurosim.convert.counting import Counts, count
-from neurosim.convert.delta_gru import DeltaGruRun, run_delta_gru
+from neurosim.convert.delta_gru import DeltaRun, run_delta_gru
 from neurosim.convert.delta_gru_training import DeltaTraining, train_delta_gru
+from neurosim.convert.delta_lstm import run_delta_lstm
+from neurosim.convert.gated import GatedFormats, GatedNetwork, to_gated
+from neurosim.convert.gated_runs import GatedReport, GatedRun, describe_gated, run_gated
 from neurosim.convert.integers import IntegerOptions, to_network
 from neurosim.convert.lava import LavaNetwork, LavaReport, describe_lava, to_lava
 from neurosim.convert.order import temporal_order
@@ -15,9 +18,13 @@ from neurosim.convert.scales import ScaleOptions, optimise_scales
 __all__ = [
     "Conversion",
     "Counts",
-    "DeltaGruRun",
+    "DeltaRun",
     "DeltaTraining",
     "Formats",
+    "GatedFormats",
+    "GatedNetwork",
+    "GatedReport",
+    "GatedRun",
     "IntegerOptions",
     "LavaNetwork",
     "LavaReport",
@@ -33,14 +40,18 @@ __all__ = [
     "convert_rounding",
     "count",
     "describe",
+    "describe_gated",
     "describe_lava",
     "make_plan",
     "optimise_scales",
     "pareto",
     "refit",
     "run_delta_gru",
+    "run_delta_lstm",
+    "run_gated",
     "sweep",
     "temporal_order",
+    "to_gated",
     "to_lava",
     "to_network",
     "train_delta_gru",

@@ -46,7 +46,7 @@ def audit_counts(run: RunCounts) -> None:
     fed = {connection.target for connection in program.network.connections}
     for i, layer in enumerate(program.network.layers):
         updates = int(run.layer_counts[:, i, [c.UPDATES_ACTIVE, c.UPDATES_INACTIVE]].sum())
-        expected = layer.size * run.timesteps if layer.unit.state_names else 0
+        expected = layer.size * layer.unit.compartments * run.timesteps if layer.unit.state_names else 0
         if not program.has_timesteps and layer.name in fed:
             # One for each neuron in the first frame, then at most one for each synapse that a message meets.
             synops = int(run.core_counts[program.core_layer == i, CoreCount.SYNOPS_CHARGED].sum())
@@ -55,9 +55,11 @@ def audit_counts(run: RunCounts) -> None:
                     f"layer {layer.name}: updates <= neurons + synops: {updates} against {layer.size + synops}"
                 )
         elif program.chip.core.neuron.sweep == "all":
-            equal(f"layer {layer.name}: updates = neurons x timesteps", updates, expected)
+            equal(f"layer {layer.name}: updates = neurons x compartments x timesteps", updates, expected)
         elif updates > expected:
-            errors.append(f"layer {layer.name}: updates <= neurons x timesteps: {updates} against {expected}")
+            errors.append(
+                f"layer {layer.name}: updates <= neurons x compartments x timesteps: {updates} against {expected}"
+            )
     running = np.concatenate(([0], np.cumsum(program.axon_synops_nonzero, dtype=np.int64)))
     stored = np.diff(running[program.axon_start])
     wrong = np.flatnonzero(stored != program.network.fan_out[1])

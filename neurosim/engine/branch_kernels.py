@@ -56,6 +56,7 @@ def build_branches(
     axon_conflicts,
     layer_flits,
     layer_state_words,
+    layer_updates,
     crossbar_words,
     synop_time,
     group_time,
@@ -105,6 +106,7 @@ def build_branches(
     for core in range(core_layer.size):
         layer = core_layer[core]
         words = layer_state_words[layer]
+        updates = layer_updates[layer]
         length = layer_flits[layer]
         counts = layer_counts[layer]
         pending = 0
@@ -119,12 +121,12 @@ def build_branches(
                     pending += met[neuron] * synop_time
                 counts[STATE_READ] += words
                 if active[neuron]:
-                    pending += active_time
-                    counts[UPDATES_ACTIVE] += 1
+                    pending += updates * active_time
+                    counts[UPDATES_ACTIVE] += updates
                     counts[STATE_WRITTEN] += words
                 else:
-                    pending += inactive_time
-                    counts[UPDATES_INACTIVE] += 1
+                    pending += updates * inactive_time
+                    counts[UPDATES_INACTIVE] += updates
             message = payload[neuron]
             if message == 0:
                 continue

@@ -64,6 +64,8 @@ def run_digest(program: Program, frames: dict[str, NDArray[Any]], fidelity: str)
         add(layer.name, list(layer.shape), layer.unit.to_dict())
     for connection in program.network.connections:
         add(list(connection.sources), connection.target, connection.accumulator_bits)
+        if connection.compartments is not None:
+            add(list(connection.compartments))
         add(*connection.transform.to_dict().values())
         if connection.delay:
             add(connection.delay.kind, connection.delay.values)

@@ -18,6 +18,8 @@ from neurosim.network import (
     CurrentLif,
     Delay,
     Delta,
+    DeltaGru,
+    DeltaLstm,
     Dense,
     Layer,
     Network,
@@ -65,6 +67,22 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
     ]
     frames = {"in": rng.integers(-60, 60, (5, 72)), "relay": rng.integers(0, 2, (5, 6))}
     return Network(layers, connections, "exercise"), frames
+
+
+def gated_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
+    """Return a network of gated units, which not every kind of core can run, and frames for it."""
+    rng = np.random.default_rng(7)
+    layers = [
+        Layer("in", (4,), Delta(0, 0, 0)),
+        Layer("gru", (3,), DeltaGru(threshold=1, start=1)),
+        Layer("lstm", (3,), DeltaLstm(threshold=1)),
+    ]
+    connections = [
+        Connection(("in",), "gru", Dense(rng.integers(-99, 99, (9, 4))), compartments=(0, 1, 2)),
+        Connection(("gru",), "gru", Dense(rng.integers(-99, 99, (9, 3))), compartments=(0, 1, 3)),
+        Connection(("gru",), "lstm", Dense(rng.integers(-99, 99, (12, 3)))),
+    ]
+    return Network(layers, connections, "gated"), {"in": rng.integers(-300, 300, (30, 4))}
 
 
 def exercise_chips() -> tuple[Chip, Chip]:
@@ -134,6 +152,9 @@ def run_exercise(timesteps: int = 9) -> RunCounts:
     network, frames = dataflow_network()
     for chip in dataflow_chips():
         run_program(compile_network(network, chip), frames, 3, threads=1)
+    network, frames = gated_network()
+    touched = load_chip("loihi2", {"core.neuron.sweep": "touched"})
+    run_program(compile_network(network, touched), frames, timesteps, threads=1)
     network, frames = exercise_network()
     for chip in exercise_chips():
         run_program(compile_network(network, chip), frames, timesteps, threads=1)

@@ -9,7 +9,7 @@ import numpy as np
 from neurosim.engine import packet_kernels
 from neurosim.engine.function import StepActivity
 from neurosim.errors import InputError, join_errors
-from neurosim.network import CubaLif, Network, Sigma, SigmaDelta
+from neurosim.network import CubaLif, Gated, Network, Sigma, SigmaDelta
 
 
 def check_units(network: Network, chip: str) -> None:
@@ -45,6 +45,11 @@ def _layers(network: Network) -> Iterator[str]:
                     f"layer {name} sends its sum in every timestep, and others follow it; put a sigma_delta unit in "
                     "its place"
                 )
+        elif isinstance(unit, Gated):
+            yield (
+                f"layer {name} of {unit.kind} units computes its gates once a timestep, after all messages of it; "
+                "choose a chip with timesteps"
+            )
         elif name in fed:
             yield (
                 f"layer {name} of {unit.kind} units takes the sum of a timestep's messages for its input; use "

@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler.axons import source_neurons
-from neurosim.engine import function_kernels, membrane_kernels
+from neurosim.engine import function_kernels, gated_kernels, membrane_kernels
 from neurosim.errors import InputError
 from neurosim.network import (
     Connection,
     Conv2d,
     CubaLif,
     Delta,
+    DeltaLstm,
     Dense,
+    Gated,
     Layer,
     Membrane,
     Network,
@@ -28,6 +30,7 @@ from neurosim.network import (
     SigmaDelta,
     Sparse,
 )
+from neurosim.network.function_tables import table
 from neurosim.network.rounding import ROUNDINGS
 from neurosim.network.unit_base import spread
 
@@ -87,7 +90,7 @@ class _LayerState:
         self.layer, self.first = layer, first
         self.state = layer.unit.initial_state(layer.size)
         self.no_frame = np.zeros(layer.size, dtype=np.int64)
-        self.activation = np.zeros(layer.size, dtype=np.int64)
+        self.activation = np.zeros(layer.size * layer.unit.compartments, dtype=np.int64)
         self.bias = _NONE
         if isinstance(layer.unit, SigmaDelta):
             self.bias = spread(layer.unit.bias, layer.shape) << layer.unit.bias_shift
@@ -120,6 +123,8 @@ class _LayerState:
             return lambda timestep, frame, *out: kernels.update_delta(a, none if frame is None else frame, *held, *out)
         if isinstance(unit, Membrane):
             return _membrane_update(self.layer, state, a, first)
+        if isinstance(unit, Gated):
+            return _gated_update(unit, state, a, first)
         if isinstance(unit, Sigma):
             return lambda timestep, frame, *out: kernels.update_sigma(a, state["sigma"], first, *out)
         assert isinstance(unit, Relay)
@@ -151,6 +156,18 @@ def _membrane_update(layer: Layer, state: dict[str, IntArray], activation: IntAr
     update: Any = membrane_kernels.update_membrane
     start = unit.start
     return lambda timestep, frame, *out: update(*fixed, timestep <= start, unit.clears(timestep), first, *out)
+
+
+def _gated_update(unit: Gated, state: dict[str, IntArray], activation: IntArray, first: int) -> _Update:
+    """Return what updates a layer of gated units."""
+    a, f = unit.activation_fraction, unit.table_fraction
+    highest, highest_sum = ((1 << (bits - 1)) - 1 for bits in (unit.activation_bits, unit.sum_bits))
+    tables = (table("sigmoid", a, f), table("tanh", a, f))
+    states = (state["sums"], state["state"], state["sent"], state.get("cell", _NONE))
+    fixed = (activation, *states, isinstance(unit, DeltaLstm), (a, unit.sum_fraction, f), highest, highest_sum, *tables)
+    update: Any = gated_kernels.update_gated
+    start, threshold = unit.start, unit.threshold
+    return lambda timestep, frame, *out: update(*fixed, threshold, timestep <= start, first, *out)
 
 
 def _tap_table(target: IntArray) -> tuple[IntArray, IntArray, IntArray]:
@@ -193,6 +210,11 @@ class _ConnectionState:
         channels = transform.out_shape[0] if isinstance(transform, Conv2d) else 1
         self._places = (channels, transform.out_size // channels)
         self._wrap = (connection.accumulator_bits or 0, transform.divisor)
+        unit = network[connection.target].unit
+        into = connection.leads_to(unit)
+        self._compartments, self._into = unit.compartments, np.array(into, dtype=np.int64)
+        # Sums of the timestep, where each neuron has several of them that do not stand as its accumulators do.
+        self._arrived = _NONE if unit.compartments == 1 else np.zeros(transform.out_size, dtype=np.int64)
         self._ring = [list(self.slots), list(self.met_slots)]
 
     def _arranged(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -235,12 +257,22 @@ class _ConnectionState:
     def collect(self, timestep: int, activation: IntArray) -> None:
         """Move this timestep's sums into the target's activation."""
         ring = self._ring[0]
-        kernels.collect(ring[timestep % len(ring)], *self._places, *self._wrap, activation)
+        if self._compartments == 1:
+            kernels.collect(ring[timestep % len(ring)], *self._places, *self._wrap, activation)
+            return
+        kernels.collect(ring[timestep % len(ring)], *self._places, *self._wrap, self._arrived)
+        scatter: Any = gated_kernels.collect_compartments
+        scatter(self._arrived, self._into, self._compartments, activation)
 
     def collect_met(self, timestep: int, met: IntArray) -> None:
         """Add the synapses of this timestep's sums to `met`."""
         ring = self._ring[1]
-        kernels.collect(ring[timestep % len(ring)], *self._places, 0, 1, met)
+        if self._compartments == 1:
+            kernels.collect(ring[timestep % len(ring)], *self._places, 0, 1, met)
+            return
+        kernels.collect(ring[timestep % len(ring)], *self._places, 0, 1, self._arrived)
+        add_up: Any = gated_kernels.collect_met_compartments
+        add_up(self._arrived, self._into.size, met)
 
     def deliver(self, timestep: int, neuron: IntArray, value: IntArray, shift: int) -> Any:
         """Add the messages' synapses to the slots of later timesteps; return the synops.

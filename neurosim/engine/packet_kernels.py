@@ -156,8 +156,9 @@ class Sweep(NamedTuple):
         int32 (A,): synops that cost time and energy.
     axon_conflicts
         As in `Program`; empty where there are none.
-    layer_flits, layer_state_words
-        int64 (L,): flits of a packet; words of state of a neuron, 0 where it has none.
+    layer_flits, layer_state_words, layer_updates
+        int64 (L,): flits of a packet; words of state of a neuron, 0 where it has none; updates that a visit to a neuron
+        is, one for each compartment.
     crossbar_words
         int64 (C,): words of a crossbar's row on each core; empty where there is no crossbar.
     synop_time, group_time
@@ -189,6 +190,7 @@ class Sweep(NamedTuple):
     axon_conflicts: Any
     layer_flits: Any
     layer_state_words: Any
+    layer_updates: Any
     crossbar_words: Any
     synop_time: int
     group_time: Any
@@ -245,6 +247,7 @@ def build_packets(
         layer = sweep.core_layer[core]
         tile = core_tile[core]
         words = sweep.layer_state_words[layer]
+        updates = sweep.layer_updates[layer]
         length = sweep.layer_flits[layer]
         counts = layer_counts[layer]
         pending = 0
@@ -260,12 +263,12 @@ def build_packets(
                     pending += met[neuron] * sweep.synop_time
                 counts[STATE_READ] += words
                 if active[neuron]:
-                    pending += sweep.active_time
-                    counts[UPDATES_ACTIVE] += 1
+                    pending += updates * sweep.active_time
+                    counts[UPDATES_ACTIVE] += updates
                     counts[STATE_WRITTEN] += words
                 else:
-                    pending += sweep.inactive_time
-                    counts[UPDATES_INACTIVE] += 1
+                    pending += updates * sweep.inactive_time
+                    counts[UPDATES_INACTIVE] += updates
             message = payload[neuron]
             if message == 0:
                 continue

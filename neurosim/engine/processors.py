@@ -116,7 +116,8 @@ class ProcessorRun(TimeRun):
             payload, activity.active, touched, program.neuron_order, program.core_start, program.core_layer,
             program.core_tile, self.hops, self.tree_hops, self.route_start, self.route_core, program.axon_start,
             program.axon_core, program.axon_encoding, self.axon_charged, program.axon_words, self.layer_flits,
-            self.layer_state_words, self.synop_ticks, self.times, self.form, segments, copies, counts, core_counts,
+            self.layer_state_words, self.layer_updates, self.synop_ticks, self.times, self.form, segments, copies,
+            counts, core_counts,
         )  # fmt: skip
         self._count_synops(activity, counts)
         return _Sweeps(segments[:used], copies[:made], counts, core_counts)

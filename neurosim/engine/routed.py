@@ -73,7 +73,7 @@ class RoutedRun(TimeRun):
             payload, activity.active, touched, met, program.neuron_order, program.core_start, program.core_layer,
             routes.hops, routes.destination_start, routes.destination_core, program.axon_start, program.axon_core,
             program.axon_encoding, self.axon_charged, program.axon_words, conflicts, self.layer_flits,
-            self.layer_state_words, self.crossbar_words, ticks["synop_dense"], self.group_ticks,
+            self.layer_state_words, self.layer_updates, self.crossbar_words, ticks["synop_dense"], self.group_ticks,
             ticks["accumulator"], self.lanes, ticks["latency"], ticks["word"],
             program.chip.core.memories.synapse.width, ticks["active"], ticks["inactive"], ticks["send"],
             ticks["axon_out"], self.form, flits, work, source, copy_first, copies, core_first, tail_work, counts,

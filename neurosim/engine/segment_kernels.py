@@ -62,6 +62,7 @@ def build_segments(
     axon_words,
     layer_flits,
     layer_state_words,
+    layer_updates,
     synop_time,
     times,
     form,
@@ -81,7 +82,8 @@ def build_segments(
     tree_hops, route_start, route_core
         int64 (C, 3), (C + 1,), int32 (D,): links of each core's tree by class, and the cores that get its packets;
         route_core empty where each packet goes to one core.
-    axon_start, axon_core, axon_encoding, axon_charged, axon_words, layer_flits, layer_state_words
+    axon_start, axon_core, axon_encoding, axon_charged, axon_words, layer_flits, layer_state_words,
+    layer_updates
         As in `packet_kernels.build_packets`.
     synop_time
         int64 (3,): ticks per synop and encoding.
@@ -102,6 +104,7 @@ def build_segments(
         layer = core_layer[core]
         tile = core_tile[core]
         words = layer_state_words[layer]
+        updates = layer_updates[layer]
         length = layer_flits[layer]
         counts = layer_counts[layer]
         pending = times[TIMER]
@@ -113,12 +116,12 @@ def build_segments(
             if words > 0:
                 counts[STATE_READ] += words
                 if active[neuron]:
-                    pending += times[ACTIVE]
-                    counts[UPDATES_ACTIVE] += 1
+                    pending += updates * times[ACTIVE]
+                    counts[UPDATES_ACTIVE] += updates
                     counts[STATE_WRITTEN] += words
                 else:
-                    pending += times[INACTIVE]
-                    counts[UPDATES_INACTIVE] += 1
+                    pending += updates * times[INACTIVE]
+                    counts[UPDATES_INACTIVE] += updates
             message = payload[neuron]
             if message == 0:
                 continue

@@ -64,8 +64,8 @@ class SharingRun(RoutedRun):
         starts = np.zeros(1, dtype=np.int64) if routes is None else routes.destination_start
         used = kernels.sweep_pieces(
             payload, activity.active, touched, program.neuron_order, program.core_start, program.core_layer,
-            self.layer_state_words, routes is not None, starts, program.axon_start, program.axon_core,
-            ticks["active"], ticks["inactive"], ticks["send"], self.form, first, ends,
+            self.layer_state_words, self.layer_updates, routes is not None, starts, program.axon_start,
+            program.axon_core, ticks["active"], ticks["inactive"], ticks["send"], self.form, first, ends,
         )  # fmt: skip
         pieces = SweepPieces(first, ends[: used + 1], ticks["axon_out"])
         last = load.core_first[1:] + np.arange(program.cores)

@@ -370,15 +370,15 @@ def run_sharing(
 
 @nb.njit(cache=True, nogil=True)
 def sweep_pieces(
-    payload, active, touched, neuron_order, core_start, core_layer, layer_state_words, routed, route_start, axon_start,
-    axon_core, active_time, inactive_time, send_time, form, piece_first, ends,
+    payload, active, touched, neuron_order, core_start, core_layer, layer_state_words, layer_updates, routed,
+    route_start, axon_start, axon_core, active_time, inactive_time, send_time, form, piece_first, ends,
 ):  # fmt: skip
     """Sweep every core's neurons in order and fill in the pieces of its work; return their number.
 
     Parameters
     ----------
-    payload, active, touched, neuron_order, core_start, core_layer, layer_state_words, axon_start, axon_core,
-    active_time, inactive_time, send_time, form
+    payload, active, touched, neuron_order, core_start, core_layer, layer_state_words, layer_updates, axon_start,
+    axon_core, active_time, inactive_time, send_time, form
         As in `packet_kernels.build_packets`.
     routed, route_start
         Whether a message makes one packet for all cores of a tree; int64 (C + 1,): where each core's begin.
@@ -397,7 +397,7 @@ def sweep_pieces(
                 continue
             message = payload[neuron]
             if words > 0:
-                ticks = active_time if active[neuron] else inactive_time
+                ticks = layer_updates[core_layer[core]] * (active_time if active[neuron] else inactive_time)
                 if message != 0:
                     ticks += send_time
                 if ticks > 0:

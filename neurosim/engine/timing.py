@@ -260,6 +260,7 @@ class TimeRun:
         bits = packet_bits(network, chip, program.messages)
         self.layer_flits = np.array([max(-(-b // flit), 1) for b in bits], dtype=np.int64)
         self.layer_state_words = np.array([state_words(layer, chip) for layer in network.layers], dtype=np.int64)
+        self.layer_updates = np.array([layer.unit.compartments for layer in network.layers], dtype=np.int64)
         self.crossbar, self.touched = chip.core.kind == "crossbar", chip.core.neuron.sweep == "touched"
         self.crossbar_words = crossbar_words(program) if self.crossbar else _NONE
         self.axon_charged = program.axon_charged
@@ -318,9 +319,9 @@ class TimeRun:
             program.neuron_order, program.core_start, program.core_layer, program.core_tile, hops[0], hops[1], hops[2],
             program.axon_start, program.axon_core, program.axon_encoding, self.axon_charged, program.axon_words,
             _NO_ROWS if program.axon_conflicts is None else program.axon_conflicts, self.layer_flits,
-            self.layer_state_words, self.crossbar_words, ticks["synop_dense"], self.group_ticks, ticks["accumulator"],
-            self.lanes, ticks["latency"], ticks["word"], program.chip.core.memories.synapse.width, ticks["active"],
-            ticks["inactive"], ticks["send"], ticks["axon_out"], self.one_port, self.form,
+            self.layer_state_words, self.layer_updates, self.crossbar_words, ticks["synop_dense"], self.group_ticks,
+            ticks["accumulator"], self.lanes, ticks["latency"], ticks["word"], program.chip.core.memories.synapse.width,
+            ticks["active"], ticks["inactive"], ticks["send"], ticks["axon_out"], self.one_port, self.form,
         )  # fmt: skip
 
     def _packets(self, activity: StepActivity, counts: IntArray, core_counts: IntArray) -> PacketLoad:

@@ -35,7 +35,8 @@ def write_nir(network: Network, path: str | Path, dt_s: float = 1.0) -> None:
     Raises
     ------
     ModelError
-        A connection that NIR can only hold as a matrix is too large for one, or names clash.
+        A layer's units have several compartments, a connection that NIR can only hold as a matrix is too
+        large for one, or names clash.
     InputError
         The file cannot be written.
     """
@@ -43,6 +44,12 @@ def write_nir(network: Network, path: str | Path, dt_s: float = 1.0) -> None:
 
     if not dt_s > 0:
         raise ModelError(f"dt_s is {dt_s}; give the seconds of a timestep, above 0")
+    for layer in network.layers:
+        if layer.unit.compartments > 1:
+            raise ModelError(
+                f"{network.name}: layer {layer.name} of {layer.unit.kind} units: NIR has no units of several "
+                "compartments; write a network file (.nsnet)"
+            )
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []
 

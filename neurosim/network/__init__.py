@@ -1,6 +1,7 @@
 """Networks: layers of units joined by connections, and what each unit does in one timestep."""
 
 from neurosim.network.connections import Connection, Delay
+from neurosim.network.gated import DeltaGru, DeltaLstm, Gated
 from neurosim.network.graph import Layer, Network
 from neurosim.network.membranes import CurrentLeaky, CurrentLif, Leaky, Lif, Membrane
 from neurosim.network.reference import ReferenceRun, run_reference
@@ -18,8 +19,11 @@ __all__ = [
     "CurrentLif",
     "Delay",
     "Delta",
+    "DeltaGru",
+    "DeltaLstm",
     "Dense",
     "FanOut",
+    "Gated",
     "Layer",
     "Leaky",
     "Lif",

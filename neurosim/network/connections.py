@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.errors import ModelError
 from neurosim.network.transforms import Transform
+from neurosim.network.unit_base import Unit
 
 MAX_DELAY = 62
 """Longest delay in timesteps that a network may ask for (NetX clips here; Loihi's limit)."""
@@ -66,11 +68,14 @@ class Connection:
     sources, target
         Names of layers. The target may be among the sources (recurrence).
     transform
-        Its input size is the sum of the sources' sizes; its output size the target's.
+        Its input size is the sum of the sources' sizes; its output size the target's, times the number of compartments
+        that it leads to: neuron by neuron, the compartments of each in their order.
     delay
         None for no delay beyond the one timestep.
     accumulator_bits
         Width to which the sum of a timestep wraps, in bits; None where it is exact.
+    compartments
+        Accumulators of each target neuron that it leads to, ascending, from 0; None for all that the unit has.
     """
 
     sources: tuple[str, ...]
@@ -78,8 +83,14 @@ class Connection:
     transform: Transform
     delay: Delay | None = None
     accumulator_bits: int | None = None
+    compartments: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.compartments is not None:
+            given = self.compartments
+            object.__setattr__(self, "compartments", tuple(int(v) for v in given))
+            if not given or min(given) < 0 or any(b <= a for a, b in pairwise(given)):
+                raise ModelError(f"{self.label}: compartments are {given}; give one or more, ascending from 0")
         if self.delay is None:
             return
         expected = {
@@ -98,6 +109,10 @@ class Connection:
         """Words that name this connection in messages to people."""
         return f"connection {'+'.join(self.sources)} -> {self.target}"
 
+    def leads_to(self, unit: Unit) -> tuple[int, ...]:
+        """Return the compartments of each neuron that it leads to, where the target is of `unit`."""
+        return tuple(range(unit.compartments)) if self.compartments is None else self.compartments
+
     @property
     def longest_delay(self) -> int:
         """Longest delay in timesteps."""
@@ -110,6 +125,7 @@ class Connection:
             and self.transform == other.transform
             and self.delay == other.delay
             and self.accumulator_bits == other.accumulator_bits
+            and self.compartments == other.compartments
         )
 
     def __hash__(self) -> int:

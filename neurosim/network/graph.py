@@ -86,6 +86,12 @@ class Network:
         ]
         for layer in misshapen:
             yield f"layer {layer.name} has shape {layer.shape}; use (N,) or (C, H, W), each 1 or more"
+        for layer in self.layers:
+            if layer.unit.compartments > 1 and len(layer.shape) == 3:
+                yield (
+                    f"layer {layer.name} of {layer.unit.kind} units has shape {layer.shape}; units of several "
+                    "compartments stand in vectors: give it shape (N,)"
+                )
         if misshapen:
             return
         total = sum(layer.size for layer in self.layers)
@@ -104,11 +110,15 @@ class Network:
                     f"{connection.label}: the sources have {given} neurons, "
                     f"the {transform.kind} takes {transform.in_size}"
                 )
-            wanted = self[connection.target].size
-            if wanted != transform.out_size:
+            wanted, unit = self[connection.target].size, self[connection.target].unit
+            each, last = connection.leads_to(unit), unit.compartments - 1
+            if each[-1] > last:
+                yield f"{connection.label}: leads to compartments {each}; a {unit.kind} unit has 0..{last}"
+            elif wanted * len(each) != transform.out_size:
+                many = f" of {len(each)} compartments each" if unit.compartments > 1 else ""
                 yield (
                     f"{connection.label}: the {transform.kind} gives {transform.out_shape}, "
-                    f"the layer has {wanted} neurons"
+                    f"the layer has {wanted} neurons{many}"
                 )
 
     def __getitem__(self, name: str) -> Layer:

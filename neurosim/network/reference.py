@@ -81,13 +81,14 @@ def run_reference(network: Network, frames: dict[str, IntArray], timesteps: int)
     ]
     for t in range(1, timesteps + 1):
         for layer in network.layers:
-            activation = np.zeros(layer.size, dtype=np.int64)
+            activation = np.zeros((layer.size, layer.unit.compartments), dtype=np.int64)
             for item in pending:
                 if item.connection.target == layer.name:
-                    activation += item.take(t)
+                    each = item.connection.leads_to(layer.unit)
+                    activation[:, each] += item.take(t).reshape(layer.size, len(each))
             given = frames.get(layer.name)
             frame = np.zeros(layer.size, dtype=np.int64) if given is None else given[min(t, len(given)) - 1]
-            messages[layer.name][t - 1] = layer.unit.step(states[layer.name], activation, frame, layer.shape, t)
+            messages[layer.name][t - 1] = layer.unit.step(states[layer.name], activation.ravel(), frame, layer.shape, t)
         for item in pending:
             sent = [messages[name][t - 1] for name in item.connection.sources]
             item.add(t, np.concatenate(sent))

@@ -69,6 +69,8 @@ class Unit(ABC):
     state_names: ClassVar[tuple[str, ...]]
     takes_frames: ClassVar[bool] = False
     """Whether a layer of this unit can be fed with frames."""
+    compartments: ClassVar[int] = 1
+    """Accumulators of each neuron; of several, each takes a neuron slot of its own on a chip, and an update."""
 
     @property
     def graded(self) -> bool:
@@ -90,7 +92,7 @@ class Unit(ABC):
         state
             Arrays of `initial_state`, changed in place.
         activation
-            int64 (n,): weighted sum of the messages that arrive in this timestep.
+            int64 (n * compartments,): weighted sum of the messages that arrive in this timestep, neuron by neuron.
         frame
             int64 (n,): external input of this timestep, zeros where the layer is not fed.
         shape

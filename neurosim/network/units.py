@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from neurosim.errors import ModelError, suggest
+from neurosim.network.gated import DeltaGru, DeltaLstm
 from neurosim.network.membranes import CurrentLeaky, CurrentLif, Leaky, Lif
 from neurosim.network.rounding import Rounding
 from neurosim.network.unit_base import IntArray, State, Unit, as_integers, spread, wrap_signed
@@ -246,8 +247,10 @@ class CubaLif(Unit):
 
 UNITS: dict[str, type[Unit]] = {
     unit.kind: unit
-    for unit in (Relay, Delta, Sigma, SigmaDelta, CubaLif, Rounding, Lif, CurrentLif, Leaky, CurrentLeaky)
-}
+    for unit in (
+        Relay, Delta, Sigma, SigmaDelta, CubaLif, Rounding, Lif, CurrentLif, Leaky, CurrentLeaky, DeltaGru, DeltaLstm,
+    )
+}  # fmt: skip
 
 
 def unit_from_dict(values: dict[str, Any]) -> Unit:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from neurosim.convert import Conversion, LavaNetwork, LavaReport, Report
+from neurosim.convert import Conversion, GatedNetwork, GatedReport, LavaNetwork, LavaReport, Report
 from neurosim.report.layout import Column, print_columns
 
 
@@ -74,6 +74,49 @@ def print_lava(found: LavaNetwork, report: LavaReport, console: Console) -> None
     console.print(
         f"1 in an answer stands for {found.answer_scale:.6g}; add to the answers {bias}{more}", soft_wrap=True
     )
+
+
+def print_gated(found: GatedNetwork, report: GatedReport, console: Console) -> None:
+    """Print the report of a delta network of gated layers, and how its numbers are read."""
+    network = found.network
+    console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
+    if report.error_percent is not None:
+        console.print(f"error {report.error_percent:.2f} %, original {report.original_error_percent:.2f} %")
+    console.print(
+        f"answers differ from the original's in {report.disagreement_percent:.2f} % of {report.answers:,}, on "
+        f"{report.frames:,} frames of {report.sequences:,} sequences; output error {report.output_error:.4f} of the "
+        "answers' spread",
+        soft_wrap=True,
+    )
+    rows = [
+        ("dense gated layers, multiply-accumulates", report.dense_macs),
+        ("as sent, multiply-accumulates of gated layers", report.macs),
+        ("as sent, multiply-accumulates of the read-out", report.read_out_macs),
+    ]
+    columns = [
+        Column("a frame", [name for name, _ in rows], left=True),
+        Column("operations", [f"{value:,.1f}" for _, value in rows]),
+    ]
+    print_columns("Operations", columns, console)
+    fewer = "no change was sent" if report.reduction is None else f"{report.reduction:.2f} times fewer in gated layers"
+    console.print(fewer)
+    names = [layer.name for layer in network.layers]
+    thresholds = [*(f"{value:g}" for value in report.thresholds), None]
+    columns = [
+        Column("layer", names, left=True),
+        Column("threshold", thresholds),
+        Column(
+            "messages\na frame", [None if n not in report.messages else f"{report.messages[n]:,.1f}" for n in names]
+        ),
+        Column("bits of\nweights", [report.weight_bits.get(name) for name in names]),
+        Column("messages", [report.message_bits.get(name) for name in names]),
+        Column("sums", [report.sum_bits.get(name) for name in names]),
+    ]
+    print_columns("Changes, and signed bits that these frames need", columns, console)
+    console.print()
+    console.print(f"1 in an integer frame stands for {found.frame_scale:.6g}")
+    mean = ", over the number of frames so far" if found.read_out == "mean" else ""
+    console.print(f"1 in an answer stands for {found.answer_scale:.6g}{mean}")
 
 
 def print_curve(conversions: Sequence[Conversion], best: Sequence[Conversion], console: Console) -> None:

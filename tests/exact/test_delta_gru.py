@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosim.convert import DeltaTraining, run_delta_gru, train_delta_gru
+from hwmodels import load_chip
+from neurosim.compiler import compile_network
+from neurosim.convert import DeltaTraining, run_delta_gru, run_gated, to_gated, train_delta_gru
+from neurosim.engine import LayerCount, run_program
 from neurosim.errors import InputError, ModelError
 from neurosim.formats.dense_graph import DenseGraph, Gru, Input, Linear, evaluate
 
@@ -94,6 +97,58 @@ def test_recorded_spoken_digits(spoken: dict[str, Any], threshold: float) -> Non
     accuracy, reduction = RECORDED[threshold]
     assert (logits.argmax(axis=1) == spoken["labels"]).mean() * 100 == pytest.approx(accuracy, abs=0.005)
     assert found.reduction(spoken["node"]) == pytest.approx(reduction, abs=0.005)
+
+
+def in_integers(spoken: dict[str, Any], threshold: float) -> Any:
+    readout = Linear("digit", ("gru",), spoken["weights"]["Wo"], spoken["weights"]["bo"])
+    graph = DenseGraph([Input("x", (), (40,)), spoken["node"], readout], name="spoken")
+    return to_gated(graph, threshold, None, "mean")
+
+
+@pytest.mark.parametrize("threshold", [0.125, 0.1875, 0.25])
+def test_spoken_digits_in_the_accelerators_formats(
+    spoken: dict[str, Any], threshold: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The recorded weights in 8 bits, gates in steps of 1/16: near the recorded float run, and said how near."""
+    found = in_integers(spoken, threshold)
+    run = run_gated(found, spoken["x"], spoken["length"])
+    last = run.answers[np.arange(300), spoken["length"] - 1]
+    accuracy = float((last.argmax(axis=1) == spoken["labels"]).mean() * 100)
+    reduction = run.frames * 168 / run.acting[0]
+    recorded = RECORDED[threshold]
+    with capsys.disabled():
+        print(
+            f"\nspoken digits in integers, threshold {threshold}: {accuracy:.2f} %, {reduction:.2f}x fewer; "
+            f"in floats {recorded[0]:.2f} %, {recorded[1]:.2f}x"
+        )
+    assert found.formats.weight_fraction == 7
+    assert accuracy >= recorded[0] - 1.5
+    assert reduction == pytest.approx(recorded[1], rel=0.03)
+    # Messages fit 16 bits, and sums of gates 24, with room.
+    assert max(run.message_bits) <= 11
+    assert max(run.sum_bits) <= 21
+
+
+def test_a_spoken_digit_on_a_chip_is_what_the_evaluation_says(spoken: dict[str, Any]) -> None:
+    """GRU-128 on Loihi 2, on one core for its neurons or on six: each message's count, each answer."""
+    found = in_integers(spoken, 0.1875)
+    length = int(spoken["length"][0])
+    x = spoken["x"][:1, :length]
+    run = run_gated(found, x)
+    frames = {"x": np.rint(x[0] * 256).astype(np.int64)}
+    durations = []
+    for setting in ({}, {"core.neurons": "100", "core.neurons_usable": "100"}):
+        program = compile_network(found.network, load_chip("loihi2", setting))
+        counts = run_program(program, frames, length + 2)
+        durations.append(int(counts.duration_ps.sum()))
+        sent = counts.layer_counts[:, :, LayerCount.MESSAGES]
+        assert sent[:length, 0].tolist() == run.sent[0][0].tolist()
+        assert sent[1 : length + 1, 1].tolist() == run.sent[1][0].tolist()
+        assert counts.layer_counts[:, 0, LayerCount.SYNOPS].tolist() == (384 * sent[:, 0]).tolist()
+        assert counts.layer_counts[:, 1, LayerCount.SYNOPS].tolist() == ((384 + 10) * sent[:, 1]).tolist()
+        answers = counts.outputs["digit"][2:] * found.answer_scale / np.arange(1, length + 1)[:, None]
+        np.testing.assert_allclose(answers, run.answers[0], rtol=1e-12)
+    assert durations[1] < durations[0]
 
 
 @pytest.mark.slow

@@ -26,6 +26,8 @@ from neurosim.network import (
     CurrentLif,
     Delay,
     Delta,
+    DeltaGru,
+    DeltaLstm,
     Dense,
     Layer,
     Leaky,
@@ -75,6 +77,8 @@ def everything() -> Network:
         Layer("current_lif", (9,), CurrentLif(**kept, **current, threshold=np.array([5]))),
         Layer("leaky", (9,), Leaky(**kept, message_shift=4)),
         Layer("current_leaky", (9,), CurrentLeaky(**kept, **current)),
+        Layer("gru", (3,), DeltaGru(threshold=9, start=3, update_bias=np.arange(3) << 20, sum_fraction=17)),
+        Layer("lstm", (2,), DeltaLstm(activation_fraction=6, activation_bits=12, table_fraction=5, sum_bits=40)),
     ]
     connections = [
         Connection(("input ä",), "conv", conv, Delay("synapse", np.abs(conv.weights) % 5), 24),
@@ -83,8 +87,11 @@ def everything() -> Network:
         Connection(("dense",), "dense", sparse, None, 16),
         Connection(("spikes",), "output", sparse, Delay("axon", np.arange(9))),
         Connection(("dense",), "output", Dense(np.eye(9))),
-        *(Connection(("spikes",), layer.name, sparse) for layer in layers[-4:]),
+        *(Connection(("spikes",), layer.name, sparse) for layer in layers[7:11]),
         Connection(("dense",), "rounding", Dense(np.eye(9))),
+        Connection(("dense",), "gru", Dense(rng.integers(-9, 9, (9, 9))), None, 30, (0, 1, 2)),
+        Connection(("gru",), "lstm", Dense(rng.integers(-9, 9, (2, 3))), compartments=(3,)),
+        Connection(("lstm",), "lstm", Dense(rng.integers(-9, 9, (8, 2)))),
     ]
     return Network(layers, connections, "everything")
 
@@ -114,6 +121,7 @@ def test_everything_comes_back(program: Program, tmp_path: Path) -> None:
         assert mine.transform.to_dict().keys() == theirs.transform.to_dict().keys()
         assert mine.transform.weights.dtype == theirs.transform.weights.dtype == np.int32
         assert (mine.delay, mine.accumulator_bits) == (theirs.delay, theirs.accumulator_bits)
+        assert mine.compartments == theirs.compartments
     assert [layer.unit.to_dict() for layer in back.network.layers] == [
         layer.unit.to_dict() for layer in program.network.layers
     ]
