@@ -201,8 +201,12 @@ def check_labels(labels: Any, frames: int, classes: int) -> NDArray[np.int64]:
     array = np.asarray(labels)
     if array.shape != (frames,) or array.dtype.kind not in "iu":
         raise InputError(f"labels have shape {list(array.shape)} and dtype {array.dtype}; give {frames} integers")
-    if array.min() < 0 or array.max() >= classes:
-        raise InputError(f"labels reach from {array.min()} to {array.max()}; the answer has classes 0..{classes - 1}")
+    wrong = np.flatnonzero((array < 0) | (array >= classes))
+    if wrong.size:
+        raise InputError(
+            f"labels[{wrong[0]}] is {array[wrong[0]]}; the answer has classes 0..{classes - 1} "
+            f"({wrong.size} of {frames} labels are others)"
+        )
     return array.astype(np.int64)
 
 

@@ -155,7 +155,10 @@ def _unit(
         raise ModelError(f"layer {site.name}: scales must be above 0 and finite")
     bias = np.rint(np.broadcast_to(site.bias, np.broadcast_shapes(site.bias.shape, density.shape)) * density)
     if np.abs(bias).max() >= WIDEST:
-        raise ModelError(f"layer {site.name}: a bias of {np.abs(bias).max():.0f} exceeds 32 bits; use fewer bits")
+        raise ModelError(
+            f"layer {site.name}: a bias of {np.abs(site.bias).max():.4g} comes to {np.abs(bias).max():.4g} beside its "
+            "integer weights, and 32 bits hold 2.147e+09; use fewer bits for weights, or smaller scales"
+        )
     changes, accumulates = options.changes and not last, options.changes and bool(site.terms)
     rest: dict[str, Any] = {"rounding": options.rounding, "accumulates": accumulates, "changes": changes}
     rest |= {"bias_from": site.depth + 1, "bias": bias.astype(np.int64)}
@@ -168,7 +171,12 @@ def _unit(
     per = np.asarray(spread(k, site.shape) / spread(density, site.shape))
     shift = int(np.clip(np.floor(np.log2(((1 << MULTIPLIER_BITS) - 1) / per.max())), 0, 62 - MULTIPLIER_BITS))
     multiplier = np.rint(per * 2.0**shift)
-    if multiplier.max() >= WIDEST or multiplier.min() < 1:
+    if multiplier.max() >= WIDEST:
+        raise ModelError(
+            f"layer {site.name}: its sums are to be multiplied by {per.max():.4g}, and multipliers hold {WIDEST - 1}; "
+            "use a smaller scale for the layer, or check its weights"
+        )
+    if multiplier.min() < 1:
         raise ModelError(
             f"layer {site.name}: multipliers reach from {per.min():.3g} to {per.max():.3g}, too far apart for "
             f"{MULTIPLIER_BITS} bits; use one scale for the layer"

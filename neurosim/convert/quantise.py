@@ -17,6 +17,7 @@ from neurosim.convert.densities import RULES, best_length, moments
 from neurosim.convert.integers import IntegerOptions, term_weights
 from neurosim.convert.passes import limited, spread, sums
 from neurosim.convert.plan import Plan, Site
+from neurosim.convert.scales import check_some
 from neurosim.errors import InputError
 from neurosim.formats.dense_graph import FloatArray, Linear
 
@@ -87,6 +88,7 @@ def choose_formats(plan: Plan, inputs: NDArray[Any], options: QuantiseOptions) -
     inputs
         (frames, *shape); tens of them are enough.
     """
+    check_some(inputs)
     lengths: list[NDArray[np.int64]] = []
     sum_lengths: list[NDArray[np.int64]] = []
     values: list[NDArray[Any]] = []
