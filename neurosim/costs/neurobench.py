@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.engine import LayerCount, RunCounts
-from neurosim.network import CubaLif, Network, SigmaDelta
+from neurosim.network import CubaLif, Gated, Network, SigmaDelta
 
 _WIDTHS = (np.int8, np.int16, np.int32)
 
@@ -98,10 +98,14 @@ def unit_calls(network: Network, largest: NDArray[np.int64]) -> NDArray[np.bool_
 
 
 def _biases(network: Network) -> list[NDArray[np.int64]]:
+    gated = [layer.unit.biases(layer.shape) for layer in network.layers if isinstance(layer.unit, Gated)]
     return [
-        np.asarray(layer.unit.bias)
-        for layer in network.layers
-        if isinstance(layer.unit, CubaLif | SigmaDelta) and np.any(layer.unit.bias)
+        *gated,
+        *(
+            np.asarray(layer.unit.bias)
+            for layer in network.layers
+            if isinstance(layer.unit, CubaLif | SigmaDelta) and np.any(layer.unit.bias)
+        ),
     ]
 
 

@@ -260,19 +260,20 @@ def plot_growth(rows: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4))
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     good = [row for row in rows if "per_step" in row]
-    for axis, key, chosen in (
-        (axes[0], "neurons", [row for row in good if row["case"]["chip_cores"] == 128]),
-        (axes[1], "cores", [row for row in good if row["case"]["neurons"] == 102_400]),
+    for axis, key, title, chosen in (
+        (axes[0], "neurons", "128 cores", [row for row in good if row["case"]["chip_cores"] == 128]),
+        (axes[1], "cores", "102,400 neurons", [row for row in good if row["case"]["neurons"] == 102_400]),
     ):
         chosen.sort(key=lambda row: row["case"][key])
         x = [row["case"][key] for row in chosen]
-        axis.loglog(x, [row["per_step"]["ms"] for row in chosen], "o-", label="ms a timestep")
-        axis.loglog(x, [row["neurosim"]["peak_mib"] for row in chosen], "s--", label="peak MiB")
-        axis.set_xlabel(key)
+        axis.loglog(x, [row["per_step"]["ms"] for row in chosen], "o-", label="processor time of a timestep, ms")
+        axis.loglog(x, [row["neurosim"]["peak_mib"] for row in chosen], "s--", label="peak memory, MiB")
+        axis.set(xlabel=key, title=title)
+        axis.grid(which="major", alpha=0.3)
         axis.legend()
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

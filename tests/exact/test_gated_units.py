@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -269,6 +270,55 @@ def test_a_wide_layer_goes_on_several_cores_and_stays_the_same(tmp_path: Path) -
             assert np.array_equal(found[40:168], wanted[activity.timestep - 1])
     assert cores[1] == 6  # 25 neurons of 4 slots each
     assert 1 <= cores[0] < 6
+
+
+def cases() -> dict[str, tuple[Any, str]]:
+    """Return edits of a program file of a GRU layer, and what is said of them."""
+
+    def compartments(value: Any) -> Any:
+        return lambda file: file["network/connections/0"].attrs.__setitem__("compartments", value)
+
+    def slots(file: h5py.File) -> None:
+        file["cores/neuron_slots"][1] = 7
+
+    def bias(file: h5py.File) -> None:
+        del file["network/layers/1/unit/reset_bias"]
+        file["network/layers/1/unit/reset_bias"] = np.zeros(2, dtype=np.int64)
+
+    def fraction(file: h5py.File) -> None:
+        file["network/layers/1/unit"].attrs["sum_fraction"] = 3
+
+    return {
+        "beyond": (compartments([0, 1, 4]), r"compartments is \[0, 1, 4\]; the limits are 0\.\.3"),
+        "none": (compartments(np.zeros(0, dtype=np.int64)), "compartments is"),
+        "not ascending": (compartments([1, 0, 2]), r"compartments are \(1, 0, 2\); give one or more, ascending from 0"),
+        "other number": (compartments([0, 1]), "the layer has 7 neurons of 2 compartments each"),
+        "float": (compartments([0.0, 1.0, 2.0]), "it must hold integers"),
+        "too few slots": (slots, "takes 7 neuron slots for 7 neurons; give 28"),
+        "biases": (bias, "reset_bias has 2 values for a layer of shape"),
+        "format": (fraction, "sum_fraction is 3; it must be activation_fraction"),
+    }
+
+
+@pytest.mark.parametrize("case", cases())
+def test_wrong_program_files_are_refused(case: str, tmp_path: Path) -> None:
+    network, _ = random_layer(np.random.default_rng(1), "gru", 9)
+    write_program(compile_network(network, load_chip("loihi2")), tmp_path / "p.h5")
+    edit, words = cases()[case]
+    with h5py.File(tmp_path / "p.h5", "r+") as file:
+        edit(file)
+    with pytest.raises(InputError, match=words):
+        read_program(tmp_path / "p.h5")
+
+
+def test_compartments_of_units_with_one_are_refused() -> None:
+    layers = [Layer("x", (2,), Delta(0, 0, 0)), Layer("y", (3,), Delta(0, 0, 0))]
+    with pytest.raises(ModelError, match=r"leads to compartments \(0, 1\); a delta unit has 0\.\.0"):
+        Network(layers, [Connection(("x",), "y", Dense(np.ones((6, 2))), compartments=(0, 1))])
+    same = Network(layers, [Connection(("x",), "y", Dense(np.ones((3, 2))), compartments=(0,))])
+    frames = {"x": np.array([[4, -9]])}
+    found = [activity.value.tolist() for activity in FunctionRun(same, frames).steps(2)]
+    assert found == [[4, -9], [-5, -5, -5]]
 
 
 SCRIPT = """
