@@ -96,7 +96,7 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
 
     The network sends values each frame (rounding), changes (sigma-delta), changes above a threshold in lava's fixed
     point (lava, a NetX file), or fixed-point values whose formats come from channel statistics (fixed-point).
-    Feed-forward networks of linear layers, convolutions, sums and averages of
+    Feed-forward networks of linear layers, convolutions, sums,
     pools, ReLU and clips.
     GRUs and LSTMs with a linear layer behind become delta networks (delta-gru, delta-lstm) in the number formats of the
     published accelerator; their frames are numbers in steps of 1/256.
@@ -115,7 +115,7 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
 
     from neurosim.cli.progress import StageProgress
     from neurosim.compiler import write_network_file
-    from neurosim.convert import pareto
+    from neurosim.convert import make_plan, pareto
     from neurosim.convert.convert import integer_frames
     from neurosim.files import atomic_path
     from neurosim.formats.dense_files import read_dense, read_samples
@@ -130,9 +130,10 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     scale = _input_scale(given["input_scale"], inputs, test)
     inputs = _in_units(inputs, scale)
     test = None if test is None else (_in_units(test[0], scale), test[1])
-    _check_samples(graph, data, inputs, None)
+    plan = make_plan(graph, maxima=method != "lava")
+    _check_samples(plan, data, inputs, None)
     if test is not None:
-        _check_samples(graph, given["test"], *test)
+        _check_samples(plan, given["test"], *test)
     if unread is not None:
         click.echo(f"note: {data}: its labels are not used; give them with --test to report errors", err=True)
     if method == "lava":
@@ -163,13 +164,11 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     console.print(f"written to {output}", markup=False, soft_wrap=True)
 
 
-def _check_samples(graph: Any, path: Path, inputs: Any, labels: Any) -> None:
+def _check_samples(plan: Any, path: Path, inputs: Any, labels: Any) -> None:
     """Refuse samples and labels that do not fit the network, with the name of their file."""
-    from neurosim.convert import make_plan
     from neurosim.convert.convert import check_labels
     from neurosim.convert.scales import check_frames
 
-    plan = make_plan(graph)
     try:
         found = check_frames(plan, inputs)
         if labels is not None:

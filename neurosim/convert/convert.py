@@ -276,7 +276,7 @@ def convert_rounding(
     if weights not in WEIGHTS:
         raise InputError(f'weights are to be "{weights}"; use {", ".join(WEIGHTS)}')
     options, integers = options or ScaleOptions(), integers or IntegerOptions()
-    original = make_plan(graph)
+    original = make_plan(graph, maxima=True)
     inputs = check_frames(original, calibration)
     integer_frames(inputs, integers.input_scale)
     plan = original
@@ -322,7 +322,7 @@ def convert_quantised(
         Frames and labels (or None) to report on; by default the samples without labels.
     """
     options = options or QuantiseOptions()
-    plan = make_plan(graph)
+    plan = make_plan(graph, maxima=True)
     inputs = check_frames(plan, samples)
     integer_frames(inputs, input_scale)
     formats = choose_formats(plan, inputs, options)

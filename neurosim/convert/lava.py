@@ -181,7 +181,7 @@ def _check_chain(plan: Plan) -> None:
         if len(site.terms) != 1 or site.terms[0].sources != (i - 1,) or site.terms[0].node is None:
             raise ModelError(f"layer {site.name}: lava's form holds a chain, each layer fed by the one before")
         relu = (site.low, site.high) == (0.0, np.inf)
-        pool = isinstance(site.terms[0].node, Pool2d) and plan.sites[i - 1].low == 0
+        pool = isinstance(site.terms[0].node, Pool2d) and not site.maximum and plan.sites[i - 1].low == 0
         if i < len(plan.sites) - 1 and not (relu or pool):
             raise ModelError(f"layer {site.name}: lava's form holds ReLU layers alone")
     if plan.sites[-1].low == 0:

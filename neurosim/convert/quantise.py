@@ -131,6 +131,9 @@ def _sum_lengths(
     The MAX rule takes the finest in which no weight saturates.
     """
     site = plan.sites[i]
+    if site.maximum:  # It holds its sources' values as they are.
+        each = [np.broadcast_to(lengths[s], (plan.sites[s].shape[0],)) for s in site.terms[0].sources]
+        return np.concatenate(each)
     scales: list[FloatArray] = [np.exp2(length.astype(np.float64)) for length in lengths]
     half = 1 << (options.bits - 1)
     channels = site.shape[0]
