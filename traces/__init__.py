@@ -7,12 +7,25 @@ from pathlib import Path
 
 __all__ = ["Workload", "workload", "workload_names"]
 
-_SUMMARIES = {
-    "digits_spiking": "handwritten digits of 8 x 8 pixels: leaky integrate-and-fire neurons, 64-64-10, inhibiting their layer",
-    "sounds": "how the pitch of a drawn sound moves: delta GRU of 32 neurons, with a read-out of the mean state",
-    "steering": "steering angle from a drawn driving video: sigma-delta, 4 convolutions and 3 dense layers",
+_DIGITS = "digits by 2 convolutions, 2 average pools and a dense layer"
+_SHIPPED = {
+    "digits_fixed_point": ("digits/fixed_point.nsnet", f"{_DIGITS}: 8-bit values in fixed point"),
+    "digits_rounding": ("digits/rounding.nsnet", f"{_DIGITS}: rounded values each frame"),
+    "digits_sigma_delta": ("digits/sigma_delta.nsnet", f"{_DIGITS}: changes of rounded values"),
+    "digits_spiking": (
+        "digits_spiking/network.nsnet",
+        "digits by leaky integrate-and-fire neurons that inhibit their layer, 64-64-10",
+    ),
+    "sounds": (
+        "sounds/network.nsnet",
+        "how the pitch of a drawn sound moves: delta GRU of 32 neurons, with a read-out of the mean state",
+    ),
+    "steering": (
+        "steering/network.net",
+        "steering angle from a drawn driving video: sigma-delta, 4 convolutions and 3 dense layers",
+    ),
 }
-_MODELS = {"digits_spiking": "network.nsnet", "sounds": "network.nsnet", "steering": "network.net"}
+"""Per name, the network's file and what it does; the frames stand beside the network."""
 _FOLDER = Path(__file__).parent
 
 
@@ -25,7 +38,7 @@ class Workload:
     name
         As the command line takes it.
     model_path
-        File of the network: NetX, or .nsnet.
+        File of the network: NetX (``.net``) or ``.nsnet``.
     frames_path
         `.npz` file with the array `frames`, int16 (T, ...), in the network's units.
     chip_hint
@@ -43,7 +56,7 @@ class Workload:
 
 def workload_names() -> tuple[str, ...]:
     """Return the names of all shipped workloads, sorted."""
-    return tuple(sorted(_SUMMARIES))
+    return tuple(sorted(_SHIPPED))
 
 
 def workload(name: str) -> Workload:
@@ -54,7 +67,8 @@ def workload(name: str) -> Workload:
     KeyError
         There is none of that name; see `workload_names`.
     """
-    if name not in _SUMMARIES:
+    if name not in _SHIPPED:
         raise KeyError(f'no workload is called "{name}"; shipped: {", ".join(workload_names())}')
-    folder = _FOLDER / name
-    return Workload(name, folder / _MODELS[name], folder / "frames.npz", "loihi2", _SUMMARIES[name])
+    model, summary = _SHIPPED[name]
+    path = _FOLDER / model
+    return Workload(name, path, path.parent / "frames.npz", "loihi2", summary)

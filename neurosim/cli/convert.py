@@ -110,7 +110,7 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
 
     The network sends values each frame (rounding), changes (sigma-delta), changes above a threshold in lava's fixed
     point (lava, a NetX file), fixed-point values whose formats come from channel statistics (fixed-point), or spikes at
-    rates that stand for values (lif). Feed-forward networks of linear layers, convolutions, sums and averages of
+    rates that stand for values (lif). Feed-forward networks of linear layers, convolutions, sums,
     pools, ReLU and clips.
     GRUs and LSTMs with a linear layer behind become delta networks (delta-gru, delta-lstm) in the number formats of the
     published accelerator; their frames are numbers in steps of 1/256.
@@ -129,14 +129,14 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
 
     from neurosim.cli.progress import StageProgress
     from neurosim.compiler import write_network_file
-    from neurosim.convert import pareto
+    from neurosim.convert import make_plan, pareto
     from neurosim.convert.convert import integer_frames
     from neurosim.files import atomic_path
     from neurosim.formats.dense_files import read_dense, read_samples
     from neurosim.report.conversion_table import print_conversion, print_curve
 
     graph = read_dense(model)
-    inputs, _ = read_samples(data)
+    inputs, unread = read_samples(data)
     test = read_samples(given["test"]) if given["test"] else None
     if method in convert_gated.METHODS:
         convert_gated.convert(graph, method, inputs, test, output, given)
@@ -144,6 +144,12 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     scale = _input_scale(given["input_scale"], inputs, test)
     inputs = _in_units(inputs, scale)
     test = None if test is None else (_in_units(test[0], scale), test[1])
+    plan = make_plan(graph, maxima=method != "lava")
+    _check_samples(plan, data, inputs, None)
+    if test is not None:
+        _check_samples(plan, given["test"], *test)
+    if unread is not None:
+        click.echo(f"note: {data}: its labels are not used; give them with --test to report errors", err=True)
     if method == "lava":
         _to_lava(graph, inputs, test or (inputs, None), scale, output, given)
         return
@@ -171,8 +177,21 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
         console.print()
     print_conversion(chosen, console)
     console.print()
-    console.print(f"1 in an integer frame stands for {scale:.6g}")
+    console.print(f"1 in an integer frame stands for {scale:.6g}, {chosen.answer_scale:.6g} in an answer for 1")
     console.print(f"written to {output}", markup=False, soft_wrap=True)
+
+
+def _check_samples(plan: Any, path: Path, inputs: Any, labels: Any) -> None:
+    """Refuse samples and labels that do not fit the network, with the name of their file."""
+    from neurosim.convert.convert import check_labels
+    from neurosim.convert.scales import check_frames
+
+    try:
+        found = check_frames(plan, inputs)
+        if labels is not None:
+            check_labels(labels, len(found), plan.sites[-1].size)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _to_lava(graph: Any, inputs: Any, test: Any, scale: float, output: Path, given: dict[str, Any]) -> None:
@@ -238,7 +257,7 @@ def _refuse(method: str, given: dict[str, Any]) -> None:
         "--unordered": given["unordered"] and (fixed or given["scales"]),
         "--rule": given["rule"] and not has_rule,
         "--epochs": given["epochs"] and given["weights"] != "tuned",
-        "--rate": given["rate"] and given["weights"] != "tuned",
+        "--rate": given["rate"] is not None and given["weights"] != "tuned",
         "--per": given["per"] and (lava or lif or gated or given["scales"]),
         "--within": given["within"] is not None and len(given["tradeoffs"]) < 2,
         "--curve": given["curve"] and not given["tradeoffs"],
@@ -287,7 +306,7 @@ def _convert(
     options = ScaleOptions(
         per=given["per"] or "layer", answer=given["answer"], sequence=not given["unordered"], seed=given["seed"]
     )
-    tuning = TuneOptions(epochs=given["epochs"] or 3, rate=given["rate"] or 0.01)
+    tuning = TuneOptions(epochs=given["epochs"] or 3, rate=0.01 if given["rate"] is None else given["rate"])
     integers = IntegerOptions(changes=method == "sigma-delta", weight_bits=given["bits"], input_scale=scale)
     settings: dict[str, Any] = {"integers": integers, "weights": given["weights"], "tuning": tuning, "test": test}
     settings |= {"options": options, "progress": progress}

@@ -44,7 +44,8 @@ def state_bits(layer: Layer, chip: Chip) -> int:
     if isinstance(layer.unit, Gated):
         return layer.unit.neuron_bits
     width = layer.unit.state_bits if isinstance(layer.unit, Membrane) else ACCUMULATOR_BITS
-    return len(layer.unit.state_names) * width
+    # The first state of several compartments has a value for each of them.
+    return (layer.unit.compartments - 1 + len(layer.unit.state_names)) * width
 
 
 def state_words(layer: Layer, chip: Chip) -> int:

@@ -25,7 +25,7 @@ from neurosim.network.units import UNITS, unit_from_dict
 
 MOST_BITS = 62
 """Widest shift and accumulator: sums are kept in 64 bits."""
-MOST_COMPARTMENTS = max(unit.compartments for unit in UNITS.values())
+MOST_COMPARTMENTS = max(unit.compartments for unit in UNITS.values() if isinstance(unit.compartments, int))
 MOST_POOL_WEIGHTS = 1 << 28
 
 TRANSFORM_ARRAYS: dict[str, dict[str, tuple[type[np.integer[Any]], int]]] = {

@@ -1,7 +1,16 @@
 """From trained dense networks to networks that the simulator runs."""
 
 from neurosim.convert.adapt import TuneOptions, refit, tune
-from neurosim.convert.convert import Conversion, Report, convert_quantised, convert_rounding, describe, pareto, sweep
+from neurosim.convert.convert import (
+    Conversion,
+    Report,
+    convert_quantised,
+    convert_rounding,
+    describe,
+    integer_frames,
+    pareto,
+    sweep,
+)
 from neurosim.convert.counting import Counts, count
 from neurosim.convert.delta_gru import DeltaRun, run_delta_gru
 from neurosim.convert.delta_gru_training import DeltaTraining, train_delta_gru
@@ -51,6 +60,7 @@ __all__ = [
     "describe_gated",
     "describe_lava",
     "describe_rates",
+    "integer_frames",
     "make_plan",
     "optimise_scales",
     "pareto",

@@ -123,6 +123,10 @@ class TuneOptions:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if not (np.isfinite(self.rate) and self.rate > 0):
+            raise InputError(f"rate is {self.rate}; it must be a number above 0")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum is {self.momentum}; it must be 0 or more and below 1")
 
 
 def tune(

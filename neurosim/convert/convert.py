@@ -95,6 +95,8 @@ class Conversion:
         On the frames asked for.
     tradeoff
         The lambda that led here; None for given scales.
+    answer_scale
+        How many units of the network's answer stand for 1; None where the method gives no such scale.
     """
 
     network: Network
@@ -102,6 +104,7 @@ class Conversion:
     scales: tuple[FloatArray, ...]
     report: Report
     tradeoff: float | None = None
+    answer_scale: float | None = None
 
 
 def integer_frames(inputs: NDArray[Any], input_scale: float) -> NDArray[np.int64]:
@@ -198,8 +201,12 @@ def check_labels(labels: Any, frames: int, classes: int) -> NDArray[np.int64]:
     array = np.asarray(labels)
     if array.shape != (frames,) or array.dtype.kind not in "iu":
         raise InputError(f"labels have shape {list(array.shape)} and dtype {array.dtype}; give {frames} integers")
-    if array.min() < 0 or array.max() >= classes:
-        raise InputError(f"labels reach from {array.min()} to {array.max()}; the answer has classes 0..{classes - 1}")
+    wrong = np.flatnonzero((array < 0) | (array >= classes))
+    if wrong.size:
+        raise InputError(
+            f"labels[{wrong[0]}] is {array[wrong[0]]}; the answer has classes 0..{classes - 1} "
+            f"({wrong.size} of {frames} labels are others)"
+        )
     return array.astype(np.int64)
 
 
@@ -270,7 +277,7 @@ def convert_rounding(
     if weights not in WEIGHTS:
         raise InputError(f'weights are to be "{weights}"; use {", ".join(WEIGHTS)}')
     options, integers = options or ScaleOptions(), integers or IntegerOptions()
-    original = make_plan(graph)
+    original = make_plan(graph, maxima=True)
     inputs = check_frames(original, calibration)
     integer_frames(inputs, integers.input_scale)
     plan = original
@@ -288,7 +295,8 @@ def convert_rounding(
     network, answer_scale = to_network(plan, found, integers)
     frames, labels = (inputs, None) if test is None else test
     report = describe(network, plan, original, frames, labels, integers.input_scale, answer_scale)
-    return Conversion(network, plan, tuple(found), report, options.tradeoff if scales is None else None)
+    used = options.tradeoff if scales is None else None
+    return Conversion(network, plan, tuple(found), report, used, answer_scale)
 
 
 def convert_quantised(
@@ -315,7 +323,7 @@ def convert_quantised(
         Frames and labels (or None) to report on; by default the samples without labels.
     """
     options = options or QuantiseOptions()
-    plan = make_plan(graph)
+    plan = make_plan(graph, maxima=True)
     inputs = check_frames(plan, samples)
     integer_frames(inputs, input_scale)
     formats = choose_formats(plan, inputs, options)
@@ -323,7 +331,7 @@ def convert_quantised(
     network, answer_scale = to_network(plan, formats.scales, integers, formats.densities)
     frames, labels = (inputs, None) if test is None else test
     report = describe(network, plan, plan, frames, labels, input_scale, answer_scale)
-    return Conversion(network, plan, tuple(formats.scales), report)
+    return Conversion(network, plan, tuple(formats.scales), report, answer_scale=answer_scale)
 
 
 def sweep(graph: DenseGraph, calibration: Any, tradeoffs: Sequence[float], **settings: Any) -> list[Conversion]:

@@ -13,7 +13,7 @@ from neurosim.convert.passes import batches
 from neurosim.errors import ModelError
 from neurosim.formats.dense_graph import Conv2d as DenseConv2d
 from neurosim.formats.dense_numpy import forward
-from neurosim.network import Conv2d, Dense, Network, Rounding, Transform
+from neurosim.network import Conv2d, Dense, MaxRounding, Network, Rounding, Transform
 from neurosim.network.rounding import shift_and_round
 from neurosim.network.units import spread
 
@@ -102,7 +102,7 @@ def run_values(network: Network, frames: IntArray) -> Iterator[tuple[list[IntArr
             for connection in into:
                 sent = np.concatenate([values[network.index[name]] for name in connection.sources], axis=1)
                 _check_exact(connection.transform, sent, layer.name)
-                total += apply_transform(connection.transform, sent)
+                total += _largest(unit, apply_transform(connection.transform, sent))
             if not into:
                 total += frames[part].astype(np.int64)
             total += spread(unit.bias, layer.shape)
@@ -111,6 +111,13 @@ def run_values(network: Network, frames: IntArray) -> Iterator[tuple[list[IntArr
             values.append(np.clip(rounded, unit.lowest, unit.highest))
             totals.append(total)
         yield values, totals
+
+
+def _largest(unit: Rounding, sums: IntArray) -> IntArray:
+    """Return what sums (frames, n * compartments) come to: of a pool by maximum, the largest of each neuron's."""
+    if not isinstance(unit, MaxRounding):
+        return sums
+    return np.asarray(sums.reshape(len(sums), -1, unit.places).max(axis=2))
 
 
 def _check_exact(transform: Transform, sent: IntArray, name: str) -> None:

@@ -52,6 +52,16 @@ class DeltaTraining:
     rate: float = 1e-3
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("input_threshold", "state_threshold", "sparsity", "noise"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise InputError(f"{name} is {getattr(self, name)}; it must be a number of 0 or more")
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if not (np.isfinite(self.rate) and self.rate > 0):
+            raise InputError(f"rate is {self.rate}; it must be a number above 0")
+
 
 def parameters_of(node: Gru, readout: Linear) -> Parameters:
     """Return the parameters that are trained: the two biases of r and of z are one."""
@@ -150,6 +160,33 @@ def _held_inputs(x: NDArray[Any], threshold: float) -> NDArray[Any]:
     return held
 
 
+def _checked(
+    node: Gru, readout: Linear, inputs: Any, lengths: Any, labels: Any
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """Return sequences, time first, their lengths and their labels; refuse what does not fit."""
+    given = np.asarray(inputs)
+    wanted = node.weight_ih.shape[1]
+    if given.ndim != 3 or not given.size or given.shape[2] != wanted:
+        raise InputError(
+            f"inputs have shape {list(given.shape)}; give (sequences, frames, {wanted}), at least one of each"
+        )
+    if not np.isfinite(given).all():
+        place = [int(v) for v in np.argwhere(~np.isfinite(given))[0]]
+        raise InputError(f"inputs{place} is {given[tuple(place)]}; inputs must be finite")
+    count, frames, _ = given.shape
+    for name, values, low, high in (
+        ("lengths", np.asarray(lengths), 1, frames),
+        ("labels", np.asarray(labels), 0, readout.weight.shape[0] - 1),
+    ):
+        if values.shape != (count,) or values.dtype.kind not in "iu":
+            raise InputError(f"{name} have shape {list(values.shape)} and dtype {values.dtype}; give {count} integers")
+        wrong = np.flatnonzero((values < low) | (values > high))
+        if wrong.size:
+            raise InputError(f"{name}[{wrong[0]}] is {values[wrong[0]]}; it must lie in {low}..{high}")
+    x = given.astype(np.float32).transpose(1, 0, 2)
+    return x, np.asarray(lengths).astype(np.int64), np.asarray(labels).astype(np.int64)
+
+
 def train_delta_gru(
     node: Gru,
     readout: Linear,
@@ -179,15 +216,7 @@ def train_delta_gru(
     InputError
         Labels out of range, empty sequences, or a loss that is no number.
     """
-    x = np.asarray(inputs, dtype=np.float32).transpose(1, 0, 2)
-    length, label = np.asarray(lengths, dtype=np.int64), np.asarray(labels, dtype=np.int64)
-    classes = readout.weight.shape[0]
-    if label.shape != length.shape or label.min() < 0 or label.max() >= classes:
-        raise InputError(f"labels reach from {label.min()} to {label.max()}; the readout has classes 0..{classes - 1}")
-    if length.shape != x.shape[1:2] or length.min() < 1 or length.max() > len(x):
-        raise InputError(f"lengths must be {x.shape[1]} integers in 1..{len(x)}")
-    if not np.isfinite(x).all():
-        raise InputError("inputs hold values that are not finite; correct them")
+    x, length, label = _checked(node, readout, inputs, lengths, labels)
     p = {key: value.astype(np.float32) for key, value in parameters_of(node, readout).items()}
     first, second = ({key: np.zeros_like(value) for key, value in p.items()} for _ in range(2))
     rng = np.random.default_rng(options.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,19 @@ from neurosim.convert.passes import Scales, spread
 from neurosim.convert.plan import Plan, Site, Term
 from neurosim.errors import ModelError
 from neurosim.formats.dense_graph import Conv2d as DenseConv2d
-from neurosim.formats.dense_graph import FloatArray, Linear, Pool2d
-from neurosim.network import Connection, Conv2d, Delay, Dense, Layer, Network, Rounding, Sparse, Transform
+from neurosim.formats.dense_graph import FloatArray, Linear, Pool2d, Shape
+from neurosim.network import (
+    Connection,
+    Conv2d,
+    Delay,
+    Dense,
+    Layer,
+    MaxRounding,
+    Network,
+    Rounding,
+    Sparse,
+    Transform,
+)
 
 WIDEST = 1 << 31
 MULTIPLIER_BITS = 15
@@ -73,6 +84,8 @@ def to_network(
 
     With `densities` A is given, per site one or one per output channel, and weights that exceed the bits saturate.
 
+    A maximum holds its sources' values as they are, in steps of their scale, and is rounded to its own.
+
     Where a branch is shorter than another, its connection has the delay that brings both together.
 
     Raises
@@ -87,11 +100,14 @@ def to_network(
         last = i == len(plan.sites) - 1
         terms = [term_weights(term, plan, actual) for term in site.terms]
         given = densities is not None and bool(terms)
-        density = densities[i] if densities is not None and given else density_of(site, terms, options, last)
+        if site.maximum:
+            density = _density_of_maximum(site.terms[0], plan, actual)
+        else:
+            density = densities[i] if densities is not None and given else density_of(site, terms, options, last)
         k = np.ones(1) if last else np.asarray(scales[i], dtype=np.float64)
         unit, effective = _unit(site, k, density, last, options)
         actual.append(effective)
-        layers.append(Layer(site.name, site.shape, unit))
+        layers.append(_maximum_layer(site, unit) if site.maximum else Layer(site.name, site.shape, unit))
         for term, real in zip(site.terms, terms, strict=True):
             connections += connect(plan, site, term, real, density, options.weight_bits)
     return Network(layers, connections, plan.name), float(actual[-1].ravel()[0])
@@ -119,7 +135,7 @@ def connect(plan: Plan, site: Site, term: Term, real: FloatArray, density: Float
 def term_weights(term: Term, plan: Plan, actual: list[FloatArray]) -> FloatArray:
     """Return the term's weights divided by its sources' scales, in the shape of its transform's weights.
 
-    For a plain sum (size,), for a pooling (channels, rows, columns).
+    For a plain sum (size,), for a pooling (channels, rows, columns), for a maximum one number.
     """
     parts = []
     for source in term.sources:
@@ -128,6 +144,8 @@ def term_weights(term: Term, plan: Plan, actual: list[FloatArray]) -> FloatArray
         parts.append(np.asarray(full).reshape(-1))
     k = np.concatenate(parts)
     node = term.node
+    if isinstance(node, Pool2d) and node.mode == "max":
+        return np.ones(1)
     if node is None:
         return 1.0 / k
     if isinstance(node, Linear):
@@ -143,6 +161,45 @@ def term_weights(term: Term, plan: Plan, actual: list[FloatArray]) -> FloatArray
     assert isinstance(node, Pool2d)
     share = 1.0 if node.mode == "sum" else 1.0 / (node.kernel[0] * node.kernel[1])
     return np.array(np.broadcast_to((share / k)[:, None, None], (k.size, *node.kernel)))
+
+
+def _density_of_maximum(term: Term, plan: Plan, actual: list[FloatArray]) -> FloatArray:
+    """Return the scale of a maximum's sources, one or one a channel."""
+    parts = []
+    for source in term.sources:
+        shape = plan.sites[source].shape
+        full = np.broadcast_to(spread(actual[source], shape), shape).reshape(shape[0], -1)
+        if (full != full[:, :1]).any():
+            raise ModelError("a maximum is taken of values with scales of their own; give one scale a channel")
+        parts.append(full[:, 0])
+    scales = np.concatenate(parts)
+    return scales[:1] if (scales == scales[0]).all() else scales
+
+
+def _maximum_layer(site: Site, unit: Rounding) -> Layer:
+    """Return the layer of a pool by maximum: a vector, since its neurons have several compartments."""
+    assert site.maximum is not None
+    values = {item.name: getattr(unit, item.name) for item in fields(unit)}
+    for name in ("multiplier", "shift", "bias"):
+        if values[name].size > 1:
+            values[name] = np.broadcast_to(spread(values[name], site.shape), site.shape).ravel()
+    kernel = site.maximum.kernel
+    return Layer(site.name, (site.size,), MaxRounding(**values, places=kernel[0] * kernel[1]))
+
+
+def _windows(node: Pool2d, in_shape: Shape, out_shape: Shape) -> Sparse:
+    """Return the transform that brings each value to its places in the windows that hold it, with weights of 1."""
+    c, y, x, a, b = np.indices((*out_shape, *node.kernel))
+    row, column = (
+        at * node.stride[axis] + place - node.padding[axis] for axis, (at, place) in enumerate(((y, a), (x, b)))
+    )
+    inside = ((row >= 0) & (row < in_shape[1]) & (column >= 0) & (column < in_shape[2])).ravel()
+    source = ((c * in_shape[1] + row) * in_shape[2] + column).ravel()[inside]
+    target = np.flatnonzero(inside)
+    order = np.lexsort((target, source))
+    size = int(np.prod(in_shape))
+    starts = np.searchsorted(source[order], np.arange(size + 1))
+    return Sparse(starts, target[order], np.ones(target.size, dtype=np.int64), inside.size)
 
 
 def density_of(site: Site, terms: list[FloatArray], options: IntegerOptions, last: bool) -> FloatArray:
@@ -167,7 +224,10 @@ def _unit(
         raise ModelError(f"layer {site.name}: scales must be above 0 and finite")
     bias = np.rint(np.broadcast_to(site.bias, np.broadcast_shapes(site.bias.shape, density.shape)) * density)
     if np.abs(bias).max() >= WIDEST:
-        raise ModelError(f"layer {site.name}: a bias of {np.abs(bias).max():.0f} exceeds 32 bits; use fewer bits")
+        raise ModelError(
+            f"layer {site.name}: a bias of {np.abs(site.bias).max():.4g} comes to {np.abs(bias).max():.4g} beside its "
+            "integer weights, and 32 bits hold 2.147e+09; use fewer bits for weights, or smaller scales"
+        )
     changes, accumulates = options.changes and not last, options.changes and bool(site.terms)
     rest: dict[str, Any] = {"rounding": options.rounding, "accumulates": accumulates, "changes": changes}
     rest |= {"bias_from": site.depth + 1, "bias": bias.astype(np.int64)}
@@ -180,7 +240,12 @@ def _unit(
     per = np.asarray(spread(k, site.shape) / spread(density, site.shape))
     shift = int(np.clip(np.floor(np.log2(((1 << MULTIPLIER_BITS) - 1) / per.max())), 0, 62 - MULTIPLIER_BITS))
     multiplier = np.rint(per * 2.0**shift)
-    if multiplier.max() >= WIDEST or multiplier.min() < 1:
+    if multiplier.max() >= WIDEST:
+        raise ModelError(
+            f"layer {site.name}: its sums are to be multiplied by {per.max():.4g}, and multipliers hold {WIDEST - 1}; "
+            "use a smaller scale for the layer, or check its weights"
+        )
+    if multiplier.min() < 1:
         raise ModelError(
             f"layer {site.name}: multipliers reach from {per.min():.3g} to {per.max():.3g}, too far apart for "
             f"{MULTIPLIER_BITS} bits; use one scale for the layer"
@@ -217,6 +282,8 @@ def _transform(term: Term, real: FloatArray, density: FloatArray, site: Site, bi
         return np.asarray(np.clip(np.rint(values), -half, half - 1).astype(np.int64))
 
     node = term.node
+    if isinstance(node, Pool2d) and node.mode == "max":
+        return _windows(node, term.in_shape, site.shape)
     by_channel = density.reshape(-1, *[1] * (real.ndim - 1)) if real.ndim > 1 else spread(density, site.shape)
     if node is None:
         values = np.broadcast_to(by_channel * real.reshape(site.shape), site.shape).ravel()
@@ -234,7 +301,8 @@ def _transform(term: Term, real: FloatArray, density: FloatArray, site: Site, bi
 def _split(plan: Plan, term: Term, transform: Transform, site: Site) -> list[Connection]:
     """Return a connection a source where joined sources come at different times, each with its delay."""
     if isinstance(transform, Sparse):
-        raise ModelError(f"layer {site.name}: a plain sum of joined layers of different depth is not supported")
+        what = "maximum" if site.maximum else "plain sum"
+        raise ModelError(f"layer {site.name}: a {what} of joined layers of different depth is not supported")
     found, at = [], 0
     for source in term.sources:
         part, steps = plan.sites[source], site.depth - 1 - plan.sites[source].depth

@@ -18,7 +18,7 @@ from neurosim.convert.convert import agreement, check_labels, integer_frames
 from neurosim.convert.counting import signed_bits
 from neurosim.convert.passes import batches, dense_operations, limited, sums
 from neurosim.convert.plan import Plan, Site, Term
-from neurosim.convert.scales import check_frames, original_answers
+from neurosim.convert.scales import check_frames, check_some, original_answers
 from neurosim.errors import InputError, ModelError
 from neurosim.formats.dense_graph import Conv2d as DenseConv2d
 from neurosim.formats.dense_graph import FloatArray, Linear, Pool2d
@@ -156,6 +156,7 @@ def to_lava(
     """
     _check_chain(plan)
     theta = _thresholds(plan, thresholds)
+    check_some(calibration)
     largest = _largest_sums(plan, calibration)
     factor = 1.0 / (input_scale * (1 << FRACTION))
     layers: list[Layer] = []
@@ -180,7 +181,7 @@ def _check_chain(plan: Plan) -> None:
         if len(site.terms) != 1 or site.terms[0].sources != (i - 1,) or site.terms[0].node is None:
             raise ModelError(f"layer {site.name}: lava's form holds a chain, each layer fed by the one before")
         relu = (site.low, site.high) == (0.0, np.inf)
-        pool = isinstance(site.terms[0].node, Pool2d) and plan.sites[i - 1].low == 0
+        pool = isinstance(site.terms[0].node, Pool2d) and not site.maximum and plan.sites[i - 1].low == 0
         if i < len(plan.sites) - 1 and not (relu or pool):
             raise ModelError(f"layer {site.name}: lava's form holds ReLU layers alone")
     if plan.sites[-1].low == 0:
@@ -226,7 +227,10 @@ def _factor(site: Site, weights: FloatArray, before: float, largest: float) -> f
 def _mantissa(value: float, what: str) -> int:
     mantissa = round(value * (1 << FRACTION))
     if not 0 <= mantissa <= HIGHEST_SDNN_MANTISSA:
-        raise ModelError(f"{what} comes to {mantissa}; lava's form holds 0..{HIGHEST_SDNN_MANTISSA}")
+        raise ModelError(
+            f"{what} comes to {mantissa}; lava's form holds 0..{HIGHEST_SDNN_MANTISSA}: give a smaller threshold, or a "
+            "larger input scale"
+        )
     return mantissa << SDNN_SHIFT
 
 
@@ -237,7 +241,10 @@ def _unit(site: Site, last: bool, threshold: int, factor: float, rounding: str) 
         return Sigma()
     bias = np.rint(np.broadcast_to(site.bias, (site.shape[0],)) * factor * (1 << FRACTION)).astype(np.int64)
     if np.abs(bias).max() > HIGHEST_SDNN_MANTISSA:
-        raise ModelError(f"layer {site.name}: a bias comes to {np.abs(bias).max()}, above {HIGHEST_SDNN_MANTISSA}")
+        raise ModelError(
+            f"layer {site.name}: a bias of {np.abs(site.bias).max():.4g} comes to {np.abs(bias).max()}; lava's form "
+            f"holds {HIGHEST_SDNN_MANTISSA}: give a larger input scale, or convert to sigma-delta"
+        )
     return SigmaDelta(threshold, bias, rounding, False, SDNN_SHIFT, SDNN_MESSAGE_SHIFT)
 
 

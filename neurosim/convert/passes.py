@@ -138,12 +138,27 @@ def _through(
     if isinstance(node, Conv2d):
         return _through_conv(node, x, g, weights)
     assert isinstance(node, Pool2d)
+    if node.mode == "max":
+        return _through_maximum(node, x, g), None
     share = 1.0 if node.mode == "sum" else 1.0 / (node.kernel[0] * node.kernel[1])
     out = _padded(x, node.padding)
     for y in range(node.kernel[0]):
         for z in range(node.kernel[1]):
             _window(out, g, node.stride, (y, z))[...] += g * np.asarray(share, g.dtype)
     return _unpadded(out, node.padding), None
+
+
+def _through_maximum(node: Pool2d, x: NDArray[Any], g: NDArray[Any]) -> NDArray[Any]:
+    """Return the derivative by a pool's input: it goes to the largest value, the first where several are."""
+    padded, out = _padded(x, node.padding), _padded(x, node.padding)
+    padded[...] = -np.inf
+    _unpadded(padded, node.padding)[...] = x
+    places = [(y, z) for y in range(node.kernel[0]) for z in range(node.kernel[1])]
+    seen = [_window(padded, g, node.stride, at) for at in places]
+    largest = np.argmax(np.stack(seen), axis=0)
+    for k, at in enumerate(places):
+        _window(out, g, node.stride, at)[...] += np.where(largest == k, g, 0)
+    return _unpadded(out, node.padding)
 
 
 def _padded(x: NDArray[Any], padding: Sequence[int]) -> NDArray[Any]:

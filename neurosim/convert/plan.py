@@ -39,7 +39,7 @@ class Term:
     sources
         Numbers of earlier sites, whose values are joined along their first axis.
     node
-        ``Linear``, ``Conv2d`` or ``Pool2d`` (sum or average); None adds the values as they are.
+        ``Linear``, ``Conv2d`` or ``Pool2d``; None adds the values as they are. A maximum is the only term of its site.
     in_shape
         Shape in which the node takes the joined values.
     """
@@ -82,6 +82,12 @@ class Site:
         """Number of values of one sample."""
         return math.prod(self.shape)
 
+    @property
+    def maximum(self) -> Pool2d | None:
+        """The pool by maximum that the site is, if it is one."""
+        node = self.terms[0].node if self.terms else None
+        return node if isinstance(node, Pool2d) and node.mode == "max" else None
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -117,30 +123,37 @@ class _Value:
     bias: FloatArray | None = None
 
 
-def make_plan(graph: DenseGraph) -> Plan:
+def make_plan(graph: DenseGraph, maxima: bool = False) -> Plan:
     """Cut a feed-forward graph into sites.
 
     Every input, every activation, and every sum that another weighted sum reads, becomes a site. A pooling is a
     weighted sum of its own: it reads rounded values and its result is rounded again.
+
+    Parameters
+    ----------
+    graph
+        The dense network.
+    maxima
+        Whether pools by maximum are taken, each as a site whose value is no sum.
 
     Raises
     ------
     ModelError
         A node that such a network cannot express, by name; all of them at once.
     """
-    return _Planner(fold_scales(graph)).plan()
+    return _Planner(fold_scales(graph), maxima).plan()
 
 
 class _Planner:
-    def __init__(self, graph: DenseGraph) -> None:
-        self.graph = graph
+    def __init__(self, graph: DenseGraph, maxima: bool) -> None:
+        self.graph, self.maxima = graph, maxima
         self.sites: list[Site] = []
         self.values: dict[str, _Value] = {}
         self.errors: list[str] = []
 
     def plan(self) -> Plan:
         for node in self.graph.nodes:
-            problem = _problem(node)
+            problem = _problem(node, self.maxima)
             if problem:
                 self.errors.append(f"node {node.name} ({node.op}): {problem}")
             elif not self.errors:
@@ -149,7 +162,8 @@ class _Planner:
             raise ModelError(join_errors(f"{self.graph.name} cannot be converted to integer messages", self.errors))
         answer = str(self.graph.output)
         sites = self._sites_of(answer)
-        if len(sites) != 1 or sites[0] != len(self.sites) - 1 or not self.sites[sites[0]].terms:
+        end = self.sites[sites[0]]
+        if len(sites) != 1 or sites[0] != len(self.sites) - 1 or not end.terms or end.maximum:
             raise ModelError(
                 f"{self.graph.name}: the answer {answer} must be one sum that nothing else reads; "
                 "leave out what follows it, or end the network in a linear or convolutional layer"
@@ -177,8 +191,19 @@ class _Planner:
             total = sum((np.broadcast_to(p.bias, (channels,)) for p in parts if p.bias is not None), np.zeros(channels))
             return _Value(terms=tuple(t for p in parts for t in p.terms), bias=total)
         sources = self._sites_of(node.inputs[0])
+        if isinstance(node, Pool2d) and node.mode == "max":
+            return self._maximum(node, sources, shape)
         bias = getattr(node, "bias", np.zeros(1))
         return _Value(terms=(Term(sources, node, self.graph.shapes[node.inputs[0]]),), bias=bias)
+
+    def _maximum(self, node: Pool2d, sources: tuple[int, ...], shape: Shape) -> _Value:
+        if any(node.padding) and any(self.sites[i].low < 0 for i in sources):
+            self.errors.append(
+                f"node {node.name} (pool2d): pads a maximum of values that may be below 0; put a ReLU before it, "
+                "or pad nothing"
+            )
+        value = _Value(terms=(Term(sources, node, self.graph.shapes[node.inputs[0]]),), bias=np.zeros(1))
+        return _Value((self._add_site(node.name, value, shape, -NO_LIMIT, NO_LIMIT),))
 
     def _sum_of(self, name: str) -> _Value:
         value = self.values[name]
@@ -200,9 +225,9 @@ class _Planner:
         return len(self.sites) - 1
 
 
-def _problem(node: Node) -> str:
+def _problem(node: Node, maxima: bool) -> str:
     if isinstance(node, Pool2d):
-        if node.mode == "max":
+        if node.mode == "max" and not maxima:
             return "a maximum is no sum of changes; pool by averages, or by strides of a convolution"
         if node.mode == "average" and not node.count_padding and any(node.padding):
             return "an average that leaves out its padding differs from place to place; count the padding"

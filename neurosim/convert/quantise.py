@@ -17,6 +17,7 @@ from neurosim.convert.densities import RULES, best_length, moments
 from neurosim.convert.integers import IntegerOptions, term_weights
 from neurosim.convert.passes import limited, spread, sums
 from neurosim.convert.plan import Plan, Site
+from neurosim.convert.scales import check_some
 from neurosim.errors import InputError
 from neurosim.formats.dense_graph import FloatArray, Linear
 
@@ -87,6 +88,7 @@ def choose_formats(plan: Plan, inputs: NDArray[Any], options: QuantiseOptions) -
     inputs
         (frames, *shape); tens of them are enough.
     """
+    check_some(inputs)
     lengths: list[NDArray[np.int64]] = []
     sum_lengths: list[NDArray[np.int64]] = []
     values: list[NDArray[Any]] = []
@@ -129,6 +131,9 @@ def _sum_lengths(
     The MAX rule takes the finest in which no weight saturates.
     """
     site = plan.sites[i]
+    if site.maximum:  # It holds its sources' values as they are.
+        each = [np.broadcast_to(lengths[s], (plan.sites[s].shape[0],)) for s in site.terms[0].sources]
+        return np.concatenate(each)
     scales: list[FloatArray] = [np.exp2(length.astype(np.float64)) for length in lengths]
     half = 1 << (options.bits - 1)
     channels = site.shape[0]

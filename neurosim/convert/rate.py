@@ -189,6 +189,8 @@ def _check_signs(plan: Plan, inputs: NDArray[Any], options: RateOptions) -> None
             if options.inputs == "spikes" and not positive[-1]:
                 wrong.append(f"input {site.name} has negative values, which no spikes stand for; give graded inputs")
             continue
+        if site.maximum:
+            wrong.append(f"layer {site.name} takes maxima, which rates of spikes do not give; pool by averages")
         sums = (site.bias >= 0).all() and all(
             (term.node is None or isinstance(term.node, Pool2d)) and all(positive[source] for source in term.sources)
             for term in site.terms

@@ -109,10 +109,16 @@ def check_frames(plan: Plan, inputs: Any) -> NDArray[np.float32]:
         Their shape does not fit, there are none, or some are not finite.
     """
     array = np.asarray(inputs)
-    shape = plan.sites[0].shape
-    if array.ndim < 2 or (array.shape[1:] != shape and array.reshape(len(array), -1).shape[1] != plan.sites[0].size):
+    shape, size = plan.sites[0].shape, plan.sites[0].size
+    given = array.shape[1:]
+    # Values in one axis are numbered alike; images keep their order of axes, of which those of 1 may be left out.
+    alike = [v for v in given if v != 1] == [v for v in shape if v != 1]
+    fits = given == shape or given == (size,) or alike or len(shape) == 1
+    if array.ndim < 2 or not fits or int(np.prod(given)) != size:
+        turned = len(shape) == 3 and given == (*shape[1:], shape[0])
         raise InputError(
             f"inputs have shape {list(array.shape)}; {plan.name} takes (frames, {', '.join(map(str, shape))})"
+            + (": move their last axis, the channels, to the front of the image" if turned else "")
         )
     if not len(array):
         raise InputError("no frames are given; a few tens are the least, some thousands are better")
@@ -121,6 +127,12 @@ def check_frames(plan: Plan, inputs: Any) -> NDArray[np.float32]:
         place = [int(v) for v in np.argwhere(~np.isfinite(array))[0]]
         raise InputError(f"inputs{place} is {array[tuple(place)]}; inputs must be finite")
     return array
+
+
+def check_some(inputs: NDArray[Any]) -> None:
+    """Refuse calibration inputs that are all 0, of which nothing can be learnt."""
+    if not inputs.any():
+        raise InputError(f"all {len(inputs)} calibration inputs are 0; give samples like those that will be fed")
 
 
 def original_answers(plan: Plan, inputs: NDArray[Any]) -> FloatArray:
@@ -175,6 +187,7 @@ def optimise_scales(
     progress
         Called with batches done and their number.
     """
+    check_some(inputs)
     divergence = Divergence(original_answers(plan, inputs), options.answer)
     cost = activity(plan, inputs, fan_out, options.sequence)
     rng = np.random.default_rng(options.seed)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurosim.errors import InputError, ModelError, join_errors, suggest
-from neurosim.network import Connection, Conv2d, Network, Pool2d, Sparse
+from neurosim.network import Connection, Conv2d, MaxRounding, Network, Pool2d, Sparse
 
 Density = float | Mapping[str, float] | None
 
@@ -112,6 +112,8 @@ def _work(network: Network, connection: Connection, density: Density, weight_bit
         spans = ((1, 1), (1, 1), (1, 1), (1, 1))
         synapses = int(transform.weights.size) if isinstance(transform, Sparse) else channels * filters
     kernel_span, out, stride, dilation = spans
+    # Its synapses bring values to the places of windows: a pooling, with a value a window for its result.
+    maximum = isinstance(network[connection.target].unit, MaxRounding)
     return Work(
         connection.label,
         groups,
@@ -122,9 +124,9 @@ def _work(network: Network, connection: Connection, density: Density, weight_bit
         stride,
         dilation,
         transform.in_size,
-        transform.out_size,
+        network[connection.target].size if maximum else transform.out_size,
         synapses,
-        isinstance(transform, Pool2d),
+        maximum or isinstance(transform, Pool2d),
         needed if weight_bits is None else weight_bits,
         _mean_density(network, connection, density),
     )

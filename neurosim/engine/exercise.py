@@ -22,6 +22,7 @@ from neurosim.network import (
     DeltaLstm,
     Dense,
     Layer,
+    MaxRounding,
     Network,
     Pool2d,
     Relay,
@@ -83,6 +84,17 @@ def gated_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Connection(("gru",), "lstm", Dense(rng.integers(-99, 99, (12, 3)))),
     ]
     return Network(layers, connections, "gated"), {"in": rng.integers(-300, 300, (30, 4))}
+
+
+def maxima_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
+    """Return a network with a pool by maximum, and frames for it."""
+    rng = np.random.default_rng(8)
+    layers = [
+        Layer("in", (6,), Delta(0, 0, 0)),
+        Layer("max", (4,), MaxRounding(np.array([3]), np.array([1]), places=3)),
+    ]
+    connections = [Connection(("in",), "max", Dense(rng.integers(-9, 9, (12, 6))))]
+    return Network(layers, connections, "maxima"), {"in": rng.integers(-30, 30, (30, 6))}
 
 
 def exercise_chips() -> tuple[Chip, Chip]:
@@ -152,9 +164,9 @@ def run_exercise(timesteps: int = 9) -> RunCounts:
     network, frames = dataflow_network()
     for chip in dataflow_chips():
         run_program(compile_network(network, chip), frames, 3, threads=1)
-    network, frames = gated_network()
     touched = load_chip("loihi2", {"core.neuron.sweep": "touched"})
-    run_program(compile_network(network, touched), frames, timesteps, threads=1)
+    for network, frames in (gated_network(), maxima_network()):
+        run_program(compile_network(network, touched), frames, timesteps, threads=1)
     network, frames = exercise_network()
     for chip in exercise_chips():
         run_program(compile_network(network, chip), frames, timesteps, threads=1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler.axons import source_neurons
-from neurosim.engine import function_kernels, gated_kernels, membrane_kernels
+from neurosim.engine import function_kernels, gated_kernels, maxima_kernels, membrane_kernels
 from neurosim.errors import InputError
 from neurosim.network import (
     Connection,
@@ -22,6 +22,7 @@ from neurosim.network import (
     Dense,
     Gated,
     Layer,
+    MaxRounding,
     Membrane,
     Network,
     Relay,
@@ -116,6 +117,8 @@ class _LayerState:
                 return kernels.update_cuba_lif(a, none if frame is None else frame, *states, *kept, *rest, *out)
 
             return update
+        if isinstance(unit, MaxRounding):
+            return self._update_maxima(unit)
         if isinstance(unit, Rounding):
             return self._update_rounding(unit)
         if isinstance(unit, Delta):
@@ -139,6 +142,19 @@ class _LayerState:
         def update(timestep: int, frame: IntArray | None, *out: Any) -> Any:
             bias = self.bias if timestep >= unit.bias_from else none
             return kernels.update_rounding(a, none if frame is None else frame, bias, *states, *rest, *out)
+
+        return update
+
+    def _update_maxima(self, unit: MaxRounding) -> _Update:
+        a, none, shape = self.activation, self.no_frame, self.layer.shape
+        states = (self.state["sums"], self.state["held"], spread(unit.multiplier, shape), spread(unit.shift, shape))
+        limits = (ROUNDINGS[unit.rounding], unit.threshold, unit.lowest, unit.highest)
+        rest = (*limits, unit.accumulates, unit.changes, self.first)
+        step: Any = maxima_kernels.update_max_rounding
+
+        def update(timestep: int, frame: IntArray | None, *out: Any) -> Any:
+            bias = self.bias if timestep >= unit.bias_from else none
+            return step(a, unit.places, none, bias, *states, *rest, *out)
 
         return update
 

@@ -268,7 +268,20 @@ def _rearrange(graph: OnnxGraph, inputs: list[str], outputs: list[str], a: Attri
     _result(graph, outputs[0], graph.value(inputs[0]))
     axes = a.get("axes") or (_given(graph, inputs, 1) if more else None)
     count = 1 if axes is None else int(np.size(axes))
-    graph.ranks[outputs[0]] = graph.ranks.get(inputs[0], 3) + more * count
+    rank = graph.ranks.get(inputs[0], 3) + more * count
+    graph.ranks[outputs[0]] = rank
+    time = graph.times.get(inputs[0])
+    if time is None:
+        return
+    if permutation is not None:
+        graph.times[outputs[0]] = list(permutation).index(time)
+    elif axes is not None:  # Axes are named in the larger of the two shapes.
+        named = {int(v) % max(rank, rank - more * count) for v in np.ravel(np.asarray(axes))}
+        kept = [axis for axis in range(max(rank, rank - more * count)) if axis not in named]
+        if more > 0:
+            graph.times[outputs[0]] = kept[time]
+        elif time in kept:
+            graph.times[outputs[0]] = kept.index(time)
 
 
 @operator("Transpose")
@@ -289,8 +302,11 @@ def _unsqueeze(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str
 @operator("Gather")
 def _last(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a: Attributes) -> None:
     index = _needed(graph, inputs, 1)
-    if not graph.sequences or index.size != 1 or int(index.ravel()[0]) != -1 or a.get("axis", 0) not in (0, 1):
+    axis, time = a.get("axis", 0), graph.times.get(inputs[0])
+    if not graph.sequences or index.size != 1 or int(index.ravel()[0]) != -1 or axis not in (0, 1):
         raise Refused("picks values; the last frame of a sequence, index -1, is supported")
+    if time is not None and axis != time:
+        raise Refused(f"picks the last of axis {axis}, where time is axis {time}; the last frame is supported")
     _result(graph, outputs[0], graph.value(inputs[0]))
     graph.ranks[outputs[0]] = graph.ranks.get(inputs[0], 3) - (index.ndim == 0)
     graph.read_out = "last"
@@ -380,15 +396,17 @@ def _recurrent(
     return [np.concatenate([array[g * hidden : (g + 1) * hidden] for g in order]) for array in arrays]
 
 
-def _recurrent_outputs(graph: OnnxGraph, name: str, outputs: list[str]) -> None:
+def _recurrent_outputs(graph: OnnxGraph, name: str, outputs: list[str], layout: int) -> None:
     graph.alias[name] = name
     for place, output in enumerate(outputs):
-        if output:
-            graph.alias[output] = name
-        if output:
-            graph.ranks[output] = 3 if place else 4
-        if output and place:
+        if not output:
+            continue
+        graph.alias[output] = name
+        graph.ranks[output] = 3 if place else 4
+        if place:
             graph.last_values.add(output)
+        else:
+            graph.times[output] = layout
 
 
 @operator("GRU")
@@ -397,7 +415,7 @@ def _gru(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a: 
     before = not a.get("linear_before_reset", 0)
     w, u, b, c = arrays
     graph.add(Gru(name, (graph.value(inputs[0]),), w, u, b, c, before))
-    _recurrent_outputs(graph, name, outputs)
+    _recurrent_outputs(graph, name, outputs, int(a.get("layout", 0)))
 
 
 @operator("LSTM")
@@ -406,4 +424,4 @@ def _lstm(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a:
         graph.unread[outputs[2]] = "the cell state of an LSTM is not supported"
     arrays = _recurrent(graph, inputs, a, 4, (0, 2, 3, 1))
     graph.add(Lstm(name, (graph.value(inputs[0]),), *arrays))
-    _recurrent_outputs(graph, name, outputs)
+    _recurrent_outputs(graph, name, outputs, int(a.get("layout", 0)))

@@ -29,6 +29,8 @@ FOLDED = (
 )  # fmt: skip
 """Operators that are worked out where all their inputs are constants."""
 GROWING = ("ConstantOfShape", "Expand")
+MOVING = ("Gather", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators that may move the axis of time, and say themselves where it goes."""
 
 
 class OnnxGraph:
@@ -54,6 +56,8 @@ class OnnxGraph:
         What the axis before a sample's counts as where the graph asks for it: the input's, or 1 where it is free.
     ranks
         Axes of the values of a graph of sequences.
+    times
+        Which axis of a value of a graph of sequences is time, where it is known: behind recurrent nodes.
     uses
         How often each value is read.
     unread
@@ -76,6 +80,7 @@ class OnnxGraph:
         self.ends: dict[str, str] = {}
         self.leading: tuple[int, ...] = (1,)
         self.ranks: dict[str, int] = {}
+        self.times: dict[str, int] = {}
         self.unread: dict[str, str] = {}
         self.uses: Counter[str] = Counter()
         self.last_values: set[str] = set()
@@ -205,8 +210,11 @@ def _build(source: Any, opset: int, errors: list[str]) -> OnnxGraph | None:
             name = node.output[0] or f"{node.op_type}{number}"
             operator(graph, name, list(node.input), list(node.output), attributes)
             before = next((graph.ranks[v] for v in node.input if v in graph.ranks), 3)
+            time = next((graph.times[v] for v in node.input if v in graph.times), None)
             for value in node.output:
                 graph.ranks.setdefault(value, before)
+                if time is not None and node.op_type not in MOVING:
+                    graph.times.setdefault(value, time)
         except Refused as error:
             errors.append(f"{place}: {error}")
         except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:

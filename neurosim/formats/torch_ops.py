@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,31 @@ if TYPE_CHECKING:
     from neurosim.formats.torch_read import Reader
 
 
+@dataclass(frozen=True)
+class RecurrentState:
+    """The state that a GRU or LSTM ends in, a row a layer, of which the last layer's is its answer to the last frame.
+
+    Attributes
+    ----------
+    node
+        What the last layer answers to every frame.
+    layers
+        How many rows.
+    part
+        ``pair`` of hidden and cell state (LSTM), ``hidden``, or ``cell``.
+    """
+
+    node: str
+    layers: int
+    part: str
+
+
+@dataclass(frozen=True)
 class RecurrentPair:
     """What a GRU or LSTM returns: (every frame, last state)."""
 
-    def __init__(self, node: str) -> None:
-        self.node = node
+    node: str
+    state: RecurrentState
 
 
 class Size:
@@ -87,12 +108,16 @@ def _module_pool(mode: str, line: bool = False) -> Callable[..., str]:
 
 def _adaptive(mode: str) -> Callable[..., str]:
     def read(r: Reader, name: str, m: Any, path: str, x: str) -> str:
-        if _pair(m.output_size) != (1, 1):
-            raise Refused(f"pools to {m.output_size}; pooling to 1 is supported")
-        whole = (r.shapes[x][1], r.shapes[x][2])
-        return r.add(Pool2d(name, (x,), mode, whole, whole))
+        return _whole(r, name, x, mode, m.output_size)
 
     return read
+
+
+def _whole(r: Reader, name: str, x: str, mode: str, size: Any) -> str:
+    if len(r.shapes[x]) != 3 or size not in (1, (1, 1), [1, 1]):
+        raise Refused(f"pools {list(r.shapes[x])} to {size}; pooling all rows and columns to 1 is supported")
+    whole = (r.shapes[x][1], r.shapes[x][2])
+    return r.add(Pool2d(name, (x,), mode, whole, whole))
 
 
 def _activation(function: str, ends: Callable[[Any], tuple[float, float]] = lambda m: (0.0, 0.0)) -> Callable[..., str]:
@@ -111,7 +136,7 @@ def _recurrent(kind: type[Gru] | type[Lstm]) -> Callable[..., Any]:
             w, u = (r.state[f"{path}.weight_{key}_l{k}"] for key in ("ih", "hh"))
             b, c = (r.array(path, f"bias_{key}_l{k}", rows) for key in ("ih", "hh"))
             x = r.add(kind(name if k == m.num_layers - 1 else f"{name}_layer{k}", (x,), w, u, b, c))
-        return RecurrentPair(x)
+        return RecurrentPair(x, RecurrentState(x, int(m.num_layers), "pair" if kind is Lstm else "hidden"))
 
     return read
 
@@ -140,6 +165,8 @@ MODULES: dict[str, Callable[..., Any]] = {
     "Dropout1d": lambda r, name, m, path, x: x,
     "Dropout2d": lambda r, name, m, path, x: x,
     "Flatten": lambda r, name, m, path, x: _flatten(r, name, x, m.start_dim, m.end_dim),
+    "Softmax": lambda *_: _softmax(*_),
+    "LogSoftmax": lambda *_: _softmax(*_),
     "GRU": _recurrent(Gru),
     "LSTM": _recurrent(Lstm),
 }
@@ -163,21 +190,74 @@ def _view(r: Reader, name: str, args: Any, kwargs: Any) -> str:
 
 
 def _sum(r: Reader, name: str, args: Any, kwargs: Any) -> str:
-    numbers = [v for v in args[:2] if isinstance(v, int | float)]
     if kwargs.get("alpha", 1) != 1:
         raise Refused("adds with a factor; multiply first")
-    if numbers:
-        source = next(v for v in args[:2] if not isinstance(v, int | float))
-        return r.add(Scale(name, (r.value(source),), np.ones(1), np.full(1, float(numbers[0]))))
-    return r.add(Add(name, (r.value(args[0]), r.value(args[1]))))
+    number, source, _ = _number_and_array(args)
+    if number is None:
+        return r.add(Add(name, (r.value(args[0]), r.value(args[1]))))
+    return r.add(Scale(name, (r.value(source),), np.ones(1), np.full(1, number)))
+
+
+def _difference(r: Reader, name: str, args: Any, kwargs: Any) -> str:
+    number, source, first = _number_and_array(args)
+    if number is None or kwargs.get("alpha", 1) != 1:
+        raise Refused("subtracts one array from another, or with a factor, which is not supported")
+    sign = -1.0 if first else 1.0
+    return r.add(Scale(name, (r.value(source),), np.full(1, sign), np.full(1, -sign * number)))
 
 
 def _product(r: Reader, name: str, args: Any, kwargs: Any) -> str:
-    numbers = [v for v in args[:2] if isinstance(v, int | float)]
-    if len(numbers) != 1:
+    number, source, _ = _number_and_array(args)
+    if number is None:
         raise Refused("multiplies two arrays, which is not supported")
-    source = next(v for v in args[:2] if not isinstance(v, int | float))
-    return r.add(Scale(name, (r.value(source),), np.full(1, float(numbers[0])), np.zeros(1)))
+    return r.add(Scale(name, (r.value(source),), np.full(1, number), np.zeros(1)))
+
+
+def _quotient(r: Reader, name: str, args: Any, kwargs: Any) -> str:
+    number, source, first = _number_and_array(args)
+    if number is None or first or kwargs.get("rounding_mode"):
+        raise Refused("divides by an array, or rounds, which is not supported")
+    return r.add(Scale(name, (r.value(source),), np.full(1, 1.0 / number), np.zeros(1)))
+
+
+def _number_and_array(args: Any) -> tuple[float | None, Any, bool]:
+    """Return the number of two operands, the array, and whether the number comes first; None where both are arrays."""
+    for place in (0, 1):
+        if isinstance(args[place], int | float):
+            return float(args[place]), args[1 - place], place == 0
+    return None, args[0], False
+
+
+def _mean(r: Reader, name: str, args: Any, kwargs: Any) -> str:
+    x = r.value(args[0])
+    shape = r.shapes[x]
+    axes = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    places = sorted(int(v) % 4 for v in np.atleast_1d(np.asarray(axes if axes is not None else [])))
+    if r.recurrent or len(shape) != 3 or places != [2, 3]:
+        raise Refused(f"averages over axes {axes}; rows and columns, (2, 3), are supported")
+    if kwargs.get("keepdim", args[2] if len(args) > 2 else False):
+        return r.add(Pool2d(name, (x,), "average", shape[1:], shape[1:]))
+    return r.add(Flatten(name, (r.add(Pool2d(f"{name}_image", (x,), "average", shape[1:], shape[1:])),)))
+
+
+def _ends(r: Reader, name: str, args: Any, kwargs: Any, *ends: tuple[str, float]) -> str:
+    """Read a function that limits to two ends, each of a name and a default."""
+    given = dict(zip((key for key, _ in ends), args[1:], strict=False)) | kwargs
+    found = [default if given.get(key) is None else given[key] for key, default in ends]
+    if any(not isinstance(end, int | float) for end in found):
+        raise Refused("is limited to arrays; numbers are supported")
+    return r.add(Activation(name, (r.value(args[0]),), "clip", *map(float, found)))
+
+
+def _clamp(r: Reader, name: str, args: Any, kwargs: Any) -> str:
+    return _ends(r, name, args, kwargs, ("min", -math.inf), ("max", math.inf))
+
+
+def _adaptive_function(mode: str) -> Callable[..., str]:
+    def read(r: Reader, name: str, args: Any, kwargs: Any) -> str:
+        return _whole(r, name, r.value(args[0]), mode, kwargs.get("output_size", args[1] if len(args) > 1 else None))
+
+    return read
 
 
 def _concat(r: Reader, name: str, args: Any, kwargs: Any) -> str:
@@ -187,17 +267,45 @@ def _concat(r: Reader, name: str, args: Any, kwargs: Any) -> str:
     return r.add(Concat(name, tuple(r.value(v) for v in args[0])))
 
 
+EVERY = slice(None, None, None)
+
+
 def _item(r: Reader, name: str, args: Any, kwargs: Any) -> Any:
     value, index = r.values.get(args[0]), args[1]
     if isinstance(value, Size):
         return value
     if isinstance(value, RecurrentPair):
-        return value.node if index == 0 else value  # The last state may be taken apart, but not used.
-    every = slice(None, None, None)
-    if r.recurrent and isinstance(index, tuple) and index in ((every, -1), (every, -1, every), (-1, every), (-1,)):
+        return value.node if index == 0 else value.state
+    if isinstance(value, RecurrentState):
+        return _state_item(r, value, index)
+    places = index if isinstance(index, tuple) else (index,)
+    last = ((EVERY, -1), (EVERY, -1, EVERY)) if r.batch_first else ((-1,), (-1, EVERY), (-1, EVERY, EVERY))
+    if r.recurrent and places in last:
         r.read_out = "last"
         return r.value(args[0])
-    raise Refused(f"picks {index}; the last frame of a sequence, [:, -1], is supported")
+    wanted = "[:, -1]" if r.batch_first else "[-1]"
+    raise Refused(f"picks {index}; the last frame of a sequence, {wanted}, is supported")
+
+
+def _state_item(r: Reader, state: RecurrentState, index: Any) -> Any:
+    if state.part == "pair":
+        return replace(state, part="hidden" if index == 0 else "cell")
+    places = index if isinstance(index, tuple) else (index,)
+    if state.part == "cell":
+        raise Refused(
+            "takes the cell state of an LSTM, which is not supported; take its frames, out[0], or hidden state"
+        )
+    if places[0] not in (-1, state.layers - 1) or any(place != EVERY for place in places[1:]):
+        raise Refused(f"picks {index} of the last states; that of the last layer, [-1], is supported")
+    r.read_out = "last"
+    return state.node
+
+
+def _squeeze(r: Reader, name: str, args: Any, kwargs: Any) -> Any:
+    state, axis = r.values.get(args[0]), kwargs.get("dim", args[1] if len(args) > 1 else None)
+    if not isinstance(state, RecurrentState) or axis != 0 or state.layers != 1:
+        raise Refused("leaves axes out; that is supported for the last state of one layer, squeeze(0)")
+    return _state_item(r, state, -1)
 
 
 def _plain(function: str) -> Callable[..., str]:
@@ -225,7 +333,7 @@ def _window(mode: str) -> Callable[..., str]:
     return read
 
 
-def _softmax(r: Reader, name: str, args: Any, kwargs: Any) -> Any:
+def _softmax(r: Reader, name: str, *args: Any) -> Any:
     raise Refused("a softmax is not supported; leave it out, it does not change which output is largest")
 
 
@@ -244,21 +352,29 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "contiguous": lambda r, name, args, kw: r.value(args[0]),
     "dropout": lambda r, name, args, kw: r.value(args[0]),
     "relu6": lambda r, name, args, kw: r.add(Activation(name, (r.value(args[0]),), "clip", 0.0, 6.0)),
-    "hardtanh": lambda r, name, args, kw: r.add(
-        Activation(name, (r.value(args[0]),), "clip", float(kw.get("min_val", -1.0)), float(kw.get("max_val", 1.0)))
-    ),
+    "hardtanh": lambda r, name, args, kw: _ends(r, name, args, kw, ("min_val", -1.0), ("max_val", 1.0)),
     "leaky_relu": lambda r, name, args, kw: r.add(
         Activation(name, (r.value(args[0]),), "leaky_relu", float((*args, kw.get("negative_slope", 0.01))[1]))
     ),
     "add": _sum,
+    "sub": _difference,
     "mul": _product,
+    "div": _quotient,
+    "truediv": _quotient,
+    "mean": _mean,
+    "clamp": _clamp,
+    "clip": _clamp,
+    "squeeze": _squeeze,
     "cat": _concat,
     "concat": _concat,
     "getitem": _item,
     "max_pool2d": _window("max"),
     "avg_pool2d": _window("average"),
+    "adaptive_avg_pool2d": _adaptive_function("average"),
+    "adaptive_max_pool2d": _adaptive_function("max"),
     "softmax": _softmax,
     "log_softmax": _softmax,
 }  # fmt: skip
 """Functions and methods by name; ``add_`` and the like count as ``add``."""
-FUNCTIONS[operator.iadd.__name__] = _sum
+FUNCTIONS |= {operator.iadd.__name__: _sum, operator.isub.__name__: _difference, operator.imul.__name__: _product}
+FUNCTIONS[operator.itruediv.__name__] = _quotient

@@ -14,7 +14,7 @@ import numpy as np
 from neurosim.errors import InputError, ModelError, join_errors
 from neurosim.formats.dense_graph import DenseGraph, Input, Node, Shape
 from neurosim.formats.onnx_ops import Refused
-from neurosim.formats.torch_ops import FUNCTIONS, MODULES, RecurrentPair
+from neurosim.formats.torch_ops import FUNCTIONS, MODULES, RecurrentPair, RecurrentState
 
 MAX_WEIGHTS_BYTES = 1 << 31
 
@@ -114,7 +114,9 @@ class Reader:
         self.errors: list[str] = []
         self.output: str | None = None
         self.read_out = "every"
-        self.recurrent = any(type(m).__name__ in ("GRU", "LSTM") for m in modules.values())
+        cells = [m for m in modules.values() if type(m).__name__ in ("GRU", "LSTM")]
+        self.recurrent = bool(cells)
+        self.batch_first = all(m.batch_first for m in cells)
 
     def add(self, node: Node) -> str:
         """Add a node and return its name."""
@@ -132,6 +134,10 @@ class Reader:
         label = f"module {node.target}" if node.op == "call_module" else f"operation {node.name}"
         try:
             if node.op == "placeholder":
+                if node.args:
+                    return  # It has a default: what reads it is refused.
+                if self.nodes:
+                    raise Refused("is a second input of forward; networks with one are supported")
                 full = (shape[0], 1, shape[1]) if len(shape) == 2 else shape
                 self.values[node] = self.add(Input(node.name, (), full))
             elif node.op == "output":
@@ -144,6 +150,9 @@ class Reader:
                 read = MODULES.get(type(module).__name__)
                 if read is None:
                     raise Refused(f"is not supported; supported: {', '.join(sorted(MODULES))}")
+                more = [*node.args[1:], *node.kwargs.values()]
+                if not node.args or any(value is not None for value in more):
+                    raise Refused("is given more than one input, or one by its name; a state starts at 0: leave it out")
                 if not self.errors:
                     self.values[node] = read(self, node.name, module, str(node.target), self.value(node.args[0]))
             elif node.op in ("call_function", "call_method"):
@@ -163,8 +172,11 @@ class Reader:
 
     def value(self, node: Any) -> Any:
         value = self.values.get(node) if not isinstance(node, tuple | list) else None
-        if isinstance(value, RecurrentPair):
-            raise Refused("takes the last state of a GRU or LSTM, or the pair that it returns; take its frames, out[0]")
+        if isinstance(value, RecurrentPair | RecurrentState):
+            raise Refused(
+                "takes the pair that a GRU or LSTM returns, or the states of all its layers; "
+                "take its frames, out[0], or the last layer's state, [-1]"
+            )
         if value is None:
             raise Refused(f"takes {node}, which is no value of the network")
         return value

@@ -3,6 +3,7 @@
 from neurosim.network.connections import Connection, Delay
 from neurosim.network.gated import DeltaGru, DeltaLstm, Gated
 from neurosim.network.graph import Layer, Network
+from neurosim.network.maxima import MaxRounding
 from neurosim.network.membranes import CurrentLeaky, CurrentLif, Leaky, Lif, Membrane
 from neurosim.network.reference import ReferenceRun, run_reference
 from neurosim.network.rounding import Rounding
@@ -27,6 +28,7 @@ __all__ = [
     "Layer",
     "Leaky",
     "Lif",
+    "MaxRounding",
     "Membrane",
     "Network",
     "Pool2d",

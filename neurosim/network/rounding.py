@@ -116,7 +116,11 @@ class Rounding(Unit):
         if self.accumulates:
             state["sum"] += activation
         held = state["sum"] if self.accumulates else activation
-        value = held + frame + (spread(self.bias, shape) if timestep >= self.bias_from else 0)
+        return self.send(state, held + frame, shape, timestep)
+
+    def send(self, state: State, held: IntArray, shape: tuple[int, ...], timestep: int) -> IntArray:
+        """Return the messages of what neurons hold, int64 (n,), without bias; `held` of `state` follows."""
+        value = held + (spread(self.bias, shape) if timestep >= self.bias_from else 0)
         product = value * spread(self.multiplier, shape)
         rounded = np.clip(shift_and_round(product, spread(self.shift, shape), self.rounding), self.lowest, self.highest)
         change = rounded - state["held"]

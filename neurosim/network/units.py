@@ -15,6 +15,7 @@ import numpy as np
 
 from neurosim.errors import ModelError, suggest
 from neurosim.network.gated import DeltaGru, DeltaLstm
+from neurosim.network.maxima import MaxRounding
 from neurosim.network.membranes import CurrentLeaky, CurrentLif, Leaky, Lif
 from neurosim.network.rounding import Rounding
 from neurosim.network.unit_base import IntArray, State, Unit, as_integers, spread, wrap_signed
@@ -249,6 +250,7 @@ UNITS: dict[str, type[Unit]] = {
     unit.kind: unit
     for unit in (
         Relay, Delta, Sigma, SigmaDelta, CubaLif, Rounding, Lif, CurrentLif, Leaky, CurrentLeaky, DeltaGru, DeltaLstm,
+        MaxRounding,
     )
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from hwmodels import Chip, load_chip
 from neurosim.compiler import compile_network
 from neurosim.engine import run_program
 from neurosim.engine.exercise import (
-    dataflow_chips, dataflow_network, exercise_chips, exercise_network, gated_network, run_exercise,
+    dataflow_chips, dataflow_network, exercise_chips, exercise_network, gated_network, maxima_network, run_exercise,
 )
 
 digest = hashlib.sha256()
@@ -50,10 +50,10 @@ for kind, sweep, lanes in (("pipeline", "touched", number), ("crossbar", "all", 
     program = compile_network(network, Chip.from_dict(plain))
     note(run_program(program, frames, 4, keep_activity=True, threads=1))
 # Units of several compartments.
-network, frames = gated_network()
 touched = load_chip("loihi2", {"core.neuron.sweep": "touched"})
-for chip in (touched, *exercise_chips()):
-    note(run_program(compile_network(network, chip), frames, 32, keep_activity=True, threads=1))
+for network, frames in (gated_network(), maxima_network()):
+    for chip in (touched, *exercise_chips()):
+        note(run_program(compile_network(network, chip), frames, 32, keep_activity=True, threads=1))
 # Without timesteps.
 network, frames = dataflow_network()
 for chip in dataflow_chips():
@@ -178,6 +178,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
         function_kernels,
         gated_kernels,
         list_kernels,
+        maxima_kernels,
         membrane_kernels,
         packet_kernels,
         plain_kernels,
@@ -191,7 +192,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
     modules = (
         function_kernels, packet_kernels, branch_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels,
         plain_kernels, step_kernels, flow_after_kernels, list_kernels, membrane_kernels,
-        gated_kernels,
+        gated_kernels, maxima_kernels,
     )  # fmt: skip
     for module in modules:
         for name, kernel in vars(module).items():

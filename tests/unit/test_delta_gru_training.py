@@ -86,11 +86,11 @@ def test_bad_training_data_is_refused() -> None:
     node, readout = start(rng)
     x, length, labels = sequences(rng, 10)
     options = DeltaTraining(0.2, 0.1, epochs=1)
-    with pytest.raises(InputError, match=r"the readout has classes 0\.\.3"):
+    with pytest.raises(InputError, match=r"labels\[0\] is \d+; it must lie in 0\.\.3"):
         train_delta_gru(node, readout, x, length, labels + 9, options)
-    with pytest.raises(InputError, match=r"lengths must be 10 integers in 1\.\.30"):
+    with pytest.raises(InputError, match=r"lengths\[0\] is 0; it must lie in 1\.\.30"):
         train_delta_gru(node, readout, x, length * 0, labels, options)
-    with pytest.raises(InputError, match="not finite"):
+    with pytest.raises(InputError, match=r"inputs\[0, 0, 0\] is nan; inputs must be finite"):
         train_delta_gru(node, readout, x * np.nan, length, labels, options)
     with pytest.raises(InputError, match="training diverged"), np.errstate(all="ignore"):
         train_delta_gru(node, readout, x, length, labels, DeltaTraining(0.2, 0.1, epochs=9, rate=1e38))

@@ -127,6 +127,51 @@ def test_the_last_frame_alone_is_a_read_out(tmp_path: Path) -> None:
     np.testing.assert_allclose(evaluate(graph, x[:, 0])[-1:], reference(path, x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_the_last_of_the_batch_is_not_the_last_frame(tmp_path: Path, kind: str) -> None:
+    """Behind a transposition time is another axis, and what is picked from the batch is refused."""
+    rng, gates = np.random.default_rng(3), 3 if kind == "GRU" else 4
+    constants = {
+        "W": rng.normal(size=(1, gates * 4, 3)), "R": rng.normal(size=(1, gates * 4, 4)),
+        "one": np.array([1]), "last": np.array(-1),
+    }  # fmt: skip
+    attributes = {"linear_before_reset": 1} if kind == "GRU" else {}
+    nodes = [
+        helper.make_node(kind, ["x", "W", "R"], ["h"], hidden_size=4, **attributes),
+        node("Squeeze", ["h", "one"], "s"),
+        node("Relu", ["s"], "r"),
+        node("Transpose", ["r"], "t", perm=[1, 0, 2]),
+    ]
+    x = rng.normal(size=(9, 2, 3))
+    path = save(tmp_path / "g.onnx", ["t", 2, 3], [*nodes, node("Gather", ["t", "last"], "y", axis=1)], constants)
+    graph = read_onnx(path)
+    assert graph.read_out == "last"
+    np.testing.assert_allclose(evaluate(graph, x.swapaxes(0, 1))[:, -1], reference(path, x), rtol=1e-4, atol=1e-5)
+    path = save(tmp_path / "b.onnx", ["t", 2, 3], [*nodes, node("Gather", ["t", "last"], "y", axis=0)], constants)
+    with pytest.raises(ModelError, match="picks the last of axis 0, where time is axis 1"):
+        read_onnx(path)
+
+
+RECURRENT: dict[str, tuple[dict[str, Any], list[str], dict[str, Any], str]] = {
+    "both ways": ({"direction": "bidirectional"}, [], {}, "(LSTM): runs bidirectional; forward is supported"),
+    "backwards": ({"direction": "reverse"}, [], {}, "(LSTM): runs reverse; forward is supported"),
+    "clipped": ({"clip": 1.0}, [], {}, "has functions of its own, or a clip"),
+    "functions": ({"activations": ["Sigmoid", "Relu", "Tanh"]}, [], {}, "has functions of its own"),
+    "start": ({}, ["", "", "h0"], {"h0": np.ones((1, 1, 4))}, "has lengths, initial states or peepholes"),
+    "peepholes": ({}, ["", "", "", "", "p"], {"p": np.ones((1, 12))}, "has lengths, initial states or peepholes"),
+}
+
+
+@pytest.mark.parametrize("case", RECURRENT)
+def test_what_an_lstm_does_not_do_here_is_named(tmp_path: Path, case: str) -> None:
+    attributes, inputs, extra, words = RECURRENT[case]
+    ways = 2 if case == "both ways" else 1
+    constants = {"W": np.ones((ways, 16, 3)), "R": np.ones((ways, 16, 4)), **extra}
+    cell = helper.make_node("LSTM", ["x", "W", "R", *inputs], ["y"], hidden_size=4, **attributes)
+    with pytest.raises(ModelError, match=re.escape(words)):
+        read_onnx(save(tmp_path / "l.onnx", ["t", 1, 3], [cell], constants))
+
+
 def test_a_product_that_two_read_keeps_its_bias_apart(tmp_path: Path) -> None:
     constants = {"w": np.eye(3) * 2, "b": np.array([1.0, 2.0, 3.0])}
     nodes = [node("MatMul", ["x", "w"], "m"), node("Add", ["m", "b"], "a"), node("Add", ["a", "m"], "y")]

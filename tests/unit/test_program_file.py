@@ -32,6 +32,7 @@ from neurosim.network import (
     Layer,
     Leaky,
     Lif,
+    MaxRounding,
     Network,
     Pool2d,
     Relay,
@@ -79,6 +80,7 @@ def everything() -> Network:
         Layer("current_leaky", (9,), CurrentLeaky(**kept, **current)),
         Layer("gru", (3,), DeltaGru(threshold=9, start=3, update_bias=np.arange(3) << 20, sum_fraction=17)),
         Layer("lstm", (2,), DeltaLstm(activation_fraction=6, activation_bits=12, table_fraction=5, sum_bits=40)),
+        Layer("largest", (3,), MaxRounding(np.arange(3), np.array([2]), np.array([-5]), places=3, threshold=2)),
     ]
     connections = [
         Connection(("input ä",), "conv", conv, Delay("synapse", np.abs(conv.weights) % 5), 24),
@@ -92,6 +94,7 @@ def everything() -> Network:
         Connection(("dense",), "gru", Dense(rng.integers(-9, 9, (9, 9))), None, 30, (0, 1, 2)),
         Connection(("gru",), "lstm", Dense(rng.integers(-9, 9, (2, 3))), compartments=(3,)),
         Connection(("lstm",), "lstm", Dense(rng.integers(-9, 9, (8, 2)))),
+        Connection(("spikes",), "largest", sparse),
     ]
     return Network(layers, connections, "everything")
 

@@ -103,7 +103,7 @@ def test_labels_and_reports() -> None:
     assert set(report.layer_messages) == {"in", "r"}
     assert report.layer_messages["in"] == report.input_messages
     assert report.synops == pytest.approx(12 * report.input_messages + 3 * report.spikes)
-    with pytest.raises(InputError, match=r"labels reach from 0 to 3; the answer has classes 0\.\.2"):
+    with pytest.raises(InputError, match=r"labels\[3\] is 3; the answer has classes 0\.\.2"):
         describe_rates(to_rates(plan, samples, options), plan, samples, np.arange(40) % 4)
 
 

@@ -100,6 +100,120 @@ def test_sequences_of_layers_equal_themselves(layers: list[Any], shape: tuple[in
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
 
 
+class LeNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 6, 5, padding=2), nn.Conv2d(6, 16, 5)
+        self.hidden, self.head = nn.Linear(400, 84), nn.Linear(84, 10)
+
+    def forward(self, x: Any) -> Any:
+        x = functional.max_pool2d(functional.relu(self.conv1((x - 0.13) / 0.31), inplace=True), 2)
+        x = functional.avg_pool2d(torch.relu(self.conv2(x)), 2).flatten(1)
+        return self.head(functional.dropout(functional.relu(self.hidden(x)), 0.5, self.training))
+
+
+class Stages(nn.Module):
+    """Residual stages as torchvision writes them: sums in place, a projection, a mean over the image."""
+
+    def __init__(self, mean: bool) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
+            for _ in range(2)
+        )
+        self.stem, self.wide = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 16, 3, 2, 1, bias=False)
+        self.down = nn.Sequential(nn.Conv2d(8, 16, 1, stride=2, bias=False), nn.BatchNorm2d(16))
+        self.head, self.mean = nn.Linear(16, 4), mean
+
+    def forward(self, x: Any) -> Any:
+        x = self.stem(x)
+        for stage in self.stages:
+            x = x + stage(x)
+        y = self.wide(x)
+        y += self.down(x)
+        y = 1.5 - torch.clamp(y, min=0, max=6)
+        return self.head(y.mean((2, 3)) if self.mean else functional.adaptive_avg_pool2d(y, 1).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"), [(LeNet(), (1, 28, 28)), (Stages(True), (3, 8, 8)), (Stages(False), (3, 8, 8))]
+)
+def test_networks_as_people_write_them_equal_themselves(module: Any, shape: tuple[int, ...]) -> None:
+    module = trained(module)
+    x = np.random.default_rng(7).normal(size=(3, *shape))
+    expected = module(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(evaluate(read_torch(module, shape), x), expected, rtol=1e-9, atol=1e-9)
+
+
+class LastState(nn.Module):
+    """Answers by the state in which a GRU or LSTM ends."""
+
+    def __init__(self, kind: str, layers: int, batch_first: bool) -> None:
+        super().__init__()
+        self.cell = getattr(nn, kind)(6, 9, num_layers=layers, batch_first=batch_first)
+        self.head, self.kind, self.layers = nn.Linear(9, 4), kind, layers
+
+    def forward(self, x: Any) -> Any:
+        _, state = self.cell(x)
+        hidden = state[0] if self.kind == "LSTM" else state
+        return self.head(hidden.squeeze(0) if self.layers == 1 else hidden[-1])
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_the_state_in_which_a_module_ends_is_its_last_frame(kind: str, layers: int, batch_first: bool) -> None:
+    module = trained(LastState(kind, layers, batch_first))
+    graph = read_torch(module, 6)
+    assert graph.read_out == "last"
+    x = np.random.default_rng(1).normal(size=(3, 8, 6))
+    given = torch.from_numpy(x if batch_first else x.swapaxes(0, 1))
+    np.testing.assert_allclose(evaluate(graph, x)[:, -1], module(given).detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+class Sequences(nn.Module):
+    """What a function makes of a recurrent module and its input."""
+
+    def __init__(self, function: Any, kind: str = "GRU", **options: Any) -> None:
+        super().__init__()
+        self.cell, self.call = getattr(nn, kind)(6, 9, **options), function
+
+    def forward(self, x: Any, start: Any = None) -> Any:
+        return self.call(self.cell, x, start)
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (Sequences(lambda cell, x, start: cell(x, start)[0]), "module cell (GRU): is given more than one input"),
+        (Sequences(lambda cell, x, start: cell(x, hx=x)[0]), "is given more than one input, or one by its name"),
+        (Sequences(lambda cell, x, start: cell(x)[0][:, -1]), "the last frame of a sequence, [-1], is supported"),
+        (Sequences(lambda cell, x, start: cell(x)[0][-1], batch_first=True), "[:, -1], is supported"),
+        (Sequences(lambda cell, x, start: cell(x)[1][0] + 1, num_layers=2), "that of the last layer, [-1]"),
+        (Sequences(lambda cell, x, start: cell(x)[1] + 1), "the last layer's state, [-1]"),
+        (Sequences(lambda cell, x, start: cell(x)[1][1][-1], "LSTM"), "takes the cell state of an LSTM"),
+        (Sequences(lambda cell, x, start: cell(x)[0], "LSTM", proj_size=4), "is bidirectional or projects"),
+        (Sequences(lambda cell, x, start: cell(x)[0].mean(1), batch_first=True), "averages over axes 1"),
+        (Sequences(lambda cell, x, start: cell(x)[0] + start), "takes start, which is no value of the network"),
+    ],
+)
+def test_what_recurrent_modules_do_not_do_here_is_named(module: Any, words: str) -> None:
+    with pytest.raises(ModelError, match=re.escape(words)):
+        read_torch(module, 6)
+
+
+class Two(nn.Module):
+    def forward(self, x: Any, y: Any) -> Any:
+        return x + y
+
+
+def test_several_inputs_and_softmax_are_refused() -> None:
+    with pytest.raises(ModelError, match="operation y: is a second input of forward"):
+        read_torch(Two(), 4)
+    with pytest.raises(ModelError, match=re.escape("module 1 (Softmax): a softmax is not supported; leave it out")):
+        read_torch(nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)), 4)
+
+
 def test_weights_come_from_a_file_of_weights(tmp_path: Path) -> None:
     module, other = trained(nn.Sequential(nn.Linear(4, 3))), trained(nn.Sequential(nn.Linear(4, 3)), 1)
     torch.save(other.state_dict(), tmp_path / "w.pt")
@@ -191,6 +305,8 @@ class Called(nn.Module):
         (nn.Sequential(nn.AvgPool2d(3, 1, 1)), (2, 1, 7)),
         (Called(functional.avg_pool2d, 3, 1, 1, False, False), (2, 7, 7)),
         (Called(functional.max_pool2d, 3, 2, 1, 1, False), (2, 7, 7)),
+        (Called(functional.adaptive_max_pool2d, 1), (2, 5, 6)),
+        (Called(torch.mean, (-1, -2), True), (2, 5, 6)),
     ],
 )
 def test_pools_are_those_of_the_module(module: Any, shape: tuple[int, ...]) -> None:

@@ -1,1 +1,1 @@
-"""The workload `digits_spiking`: a spiking network that tells handwritten digits apart, and the script that makes it."""
+"""The workload `digits_spiking`: a spiking network that tells digits apart, and the script that makes it."""
