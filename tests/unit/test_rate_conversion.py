@@ -10,7 +10,7 @@ import pytest
 from neurosim.convert import RateOptions, convert_rates, count_spikes, describe_rates, make_plan, to_rates
 from neurosim.convert.rate import curve_timesteps
 from neurosim.errors import InputError, ModelError
-from neurosim.formats.dense_graph import Activation, DenseGraph, Input, Linear
+from neurosim.formats.dense_graph import Activation, DenseGraph, Flatten, Input, Linear, Pool2d
 from neurosim.formats.spike_codes import encode
 from neurosim.network import Connection, Delay, Dense, Layer, Lif, Network, Relay
 
@@ -152,3 +152,13 @@ def test_counting_refuses_other_networks() -> None:
         count_spikes(network, lambda part: frames[part], 1, 4, at=(5,))
     with pytest.raises(InputError, match=r"frames of samples 0 to 0 have shape \[1, 3, 2\]; give \(1, 4 or 1, 2\)"):
         count_spikes(network, lambda part: frames[part, :3], 1, 4)
+
+
+def test_maxima_are_refused_by_name() -> None:
+    nodes = [
+        Input("in", (), (1, 4, 4)), Pool2d("pool", ("in",), "max"), Flatten("flat", ("pool",)),
+        Linear("out", ("flat",), np.ones((2, 4)), np.zeros(2)),
+    ]  # fmt: skip
+    plan = make_plan(DenseGraph(nodes, name="maxima"), maxima=True)
+    with pytest.raises(ModelError, match="layer pool takes maxima, which rates of spikes do not give"):
+        to_rates(plan, np.ones((1, 1, 4, 4)), RateOptions())
