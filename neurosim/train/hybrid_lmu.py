@@ -57,8 +57,9 @@ class LmuTraining:
         Share of the second phase in which they fall.
     memory_bits
         Bits to which A and B are rounded in the second phase; 0: not rounded.
-    readout_steps
-        Steps that the answer is read from.
+    readout_steps, float_readout_steps
+        Last steps that the answer is read from, in the second phase and in the first. Over several steps the residuals
+        even out what a few levels cannot say in one.
     float_epochs, hybrid_epochs
         Of the two phases.
     float_rate, hybrid_rate
@@ -91,6 +92,7 @@ class LmuTraining:
     anneal_share: float = 0.5
     memory_bits: int = 0
     readout_steps: int = 1
+    float_readout_steps: int = 1
     float_epochs: int = 10
     hybrid_epochs: int = 10
     float_rate: float = 2e-3
@@ -212,8 +214,8 @@ def first_lmu(options: LmuTraining) -> Lmu:
         memory_matrix=a, memory_input=b, input=np.zeros(units), state=np.zeros((units, units)), memory=memory,
         bias=np.zeros(units), readout=readout, answer=np.zeros(options.classes),
         start_memory=rng.random(options.order), start_hidden=rng.random(units), omega_memory=0.0, omega_hidden=0.0,
-        memory_levels=0, activation=options.activation, readout_steps=options.readout_steps, centre=options.centre,
-        scale=options.scale,
+        memory_levels=0, activation=options.activation, readout_steps=options.float_readout_steps,
+        centre=options.centre, scale=options.scale,
     )  # fmt: skip
 
 
@@ -230,7 +232,7 @@ def quantised(net: Lmu, options: LmuTraining) -> Lmu:
             )
     return replace(
         net, memory_matrix=a, memory_input=b, memory_levels=options.memory_levels, omega_memory=options.omega_memory,
-        omega_hidden=options.omega_hidden,
+        omega_hidden=options.omega_hidden, readout_steps=options.readout_steps,
     )  # fmt: skip
 
 
@@ -262,8 +264,9 @@ def _check(data: LmuData, options: LmuTraining) -> None:
                 f"0..{options.classes - 1}"
             )
     steps = data.train.shape[1]
-    if not 1 <= options.readout_steps <= steps:
-        raise InputError(f"readout_steps: {options.readout_steps} is not in 1..{steps}, the steps of a sequence")
+    for name in ("readout_steps", "float_readout_steps"):
+        if not 1 <= getattr(options, name) <= steps:
+            raise InputError(f"{name}: {getattr(options, name)} is not in 1..{steps}, the steps of a sequence")
     if not (options.omega_memory > 0 and options.omega_hidden > 0 and options.start_factor >= 1):
         raise InputError("omegas must be above 0, and start_factor at least 1")
     if options.activation not in ACTIVATIONS or options.memory_levels < 0 or options.memory_levels == 1:

@@ -56,22 +56,24 @@ def mnist(folder: Path, part: str, pool: int) -> tuple[Any, Any]:
 @click.option("--pool", default=1, show_default=True)
 @click.option("--images", default=0, help="Training images; 0: all.")
 @click.option("--batch", default=500, show_default=True)
-@click.option("--float-epochs", default=25, show_default=True)
-@click.option("--hybrid-epochs", default=35, show_default=True)
-@click.option("--readout-steps", default=16, show_default=True)
-@click.option("--omega-memory", default=56.0, show_default=True)
+@click.option("--float-epochs", default=30, show_default=True)
+@click.option("--hybrid-epochs", default=70, show_default=True)
+@click.option("--readout-steps", default=8, show_default=True)
+@click.option("--omega-memory", default=21.0, show_default=True)
 @click.option("--omega-hidden", default=1.0, show_default=True)
-@click.option("--memory-levels", default=64, show_default=True, help="0: any number.")
-@click.option("--activation", default="sigmoid", show_default=True, help="Of the hidden layer: tanh or sigmoid.")
+@click.option("--memory-levels", default=45, show_default=True, help="0: any number.")
+@click.option("--activation", default="tanh", show_default=True, help="Of the hidden layer: tanh or sigmoid.")
 @click.option("--start-factor", default=32.0, show_default=True, help="1: omega does not fall.")
 @click.option("--ahead", default=4, show_default=True)
-@click.option("--memory-bits", default=10, show_default=True)
+@click.option("--memory-bits", default=12, show_default=True)
+@click.option("--float-rate", default=2e-3, show_default=True)
+@click.option("--hybrid-rate", default=1.5e-3, show_default=True)
 @click.option("--decay", default=0.0, show_default=True)
 def main(
     data: Path, out: Path, device: str, seconds: float, permutation: int, seed: int, order: int, units: int, pool: int,
     images: int, batch: int, float_epochs: int, hybrid_epochs: int, readout_steps: int, omega_memory: float,
     omega_hidden: float, memory_levels: int, activation: str, start_factor: float, ahead: int, memory_bits: int,
-    decay: float,
+    float_rate: float, hybrid_rate: float, decay: float,
 ) -> None:  # fmt: skip
     """Train, choose by validation, read the test images once, and write the figures."""
     torch = import_module("torch")
@@ -88,7 +90,8 @@ def main(
         order=order, units=units, window=steps, classes=10, centre=CENTRE, scale=255, omega_memory=omega_memory,
         omega_hidden=omega_hidden, memory_levels=memory_levels, activation=activation, start_factor=start_factor,
         memory_bits=memory_bits, readout_steps=readout_steps, float_epochs=float_epochs, hybrid_epochs=hybrid_epochs,
-        decay=decay, batch=batch, ahead=ahead, seed=seed, seconds=0.95 * seconds,
+        float_rate=float_rate, hybrid_rate=hybrid_rate, decay=decay, batch=batch, ahead=ahead, seed=seed,
+        seconds=0.95 * seconds,
     )  # fmt: skip
 
     def show(row: dict[str, float]) -> None:
