@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.errors import InputError
-from neurosim.formats.lmu import ACTIVATIONS, Lmu, memory_matrices, rounded
+from neurosim.train.lmu import ACTIVATIONS, Lmu, memory_matrices, rounded
 from neurosim.train.lmu_cell import LmuCell
 
 FIRST_MOMENT, SECOND_MOMENT, SMALL = 0.9, 0.999, 1e-8

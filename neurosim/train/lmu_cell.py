@@ -1,6 +1,6 @@
 """A Legendre memory unit on PyTorch's device: forwards with quantised messages, backwards straight through.
 
-`neurosim.formats.lmu` holds the cell's equations. The memory's inputs are the sequence alone, so nothing in it is
+`neurosim.train.lmu` holds the cell's equations. The memory's inputs are the sequence alone, so nothing in it is
 trained and derivatives need only go back through the hidden layer; they are written out here, which spares PyTorch a
 graph of hundreds of steps.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.formats.lmu import Lmu
+from neurosim.train.lmu import Lmu
 
 NAMES = ("input", "state", "memory", "bias", "readout", "answer")
 """What is trained."""

@@ -7,12 +7,13 @@ drawn from the seed `--permutation`. Order 256, 212 hidden neurons, a window of 
 Rasmussen and Eliasmith (arXiv:2002.03553). The last 5,000 training images, in a drawn order, are held out: epochs are
 chosen by them alone, and the test images are read once, at the end.
 
-Writes result.json, and float.npz and hybrid.npz (`neurosim.formats.lmu`) with each best network so far. --pool 2 or 4
+Writes result.json, and float.npz and hybrid.npz (`neurosim.train.lmu`) with each best network so far. --pool 2 or 4
 averages pixels and --images cuts the sets, to try the script on a small machine.
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import platform
@@ -22,12 +23,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 
 from neurosim.files import atomic_path
-from neurosim.formats.lmu import write_lmu
 from neurosim.train import LmuData, LmuTraining, measure_lmu, train_lmu
+from neurosim.train.lmu import write_lmu
 
 BEGAN = time.monotonic()
 HELD_OUT = 5000
@@ -44,65 +44,69 @@ def mnist(folder: Path, part: str, pool: int) -> tuple[Any, Any]:
     return pixels.reshape(len(pixels), -1).astype(np.uint8), np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
 
 
-@click.command()
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True)
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--seconds", default=0.0, help="End by then; 0: no limit.")
-@click.option("--permutation", default=92916, show_default=True, help="Seed of the order of pixels.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--order", default=256, show_default=True)
-@click.option("--units", default=212, show_default=True)
-@click.option("--pool", default=1, show_default=True)
-@click.option("--images", default=0, help="Training images; 0: all.")
-@click.option("--batch", default=500, show_default=True)
-@click.option("--float-epochs", default=30, show_default=True)
-@click.option("--hybrid-epochs", default=70, show_default=True)
-@click.option("--readout-steps", default=8, show_default=True)
-@click.option("--omega-memory", default=21.0, show_default=True)
-@click.option("--omega-hidden", default=1.0, show_default=True)
-@click.option("--memory-levels", default=45, show_default=True, help="0: any number.")
-@click.option("--activation", default="tanh", show_default=True, help="Of the hidden layer: tanh or sigmoid.")
-@click.option("--start-factor", default=32.0, show_default=True, help="1: omega does not fall.")
-@click.option("--ahead", default=4, show_default=True)
-@click.option("--memory-bits", default=12, show_default=True)
-@click.option("--float-rate", default=2e-3, show_default=True)
-@click.option("--hybrid-rate", default=1.5e-3, show_default=True)
-@click.option("--decay", default=0.0, show_default=True)
-def main(
-    data: Path, out: Path, device: str, seconds: float, permutation: int, seed: int, order: int, units: int, pool: int,
-    images: int, batch: int, float_epochs: int, hybrid_epochs: int, readout_steps: int, omega_memory: float,
-    omega_hidden: float, memory_levels: int, activation: str, start_factor: float, ahead: int, memory_bits: int,
-    float_rate: float, hybrid_rate: float, decay: float,
-) -> None:  # fmt: skip
+def arguments() -> argparse.Namespace:
+    """Read the command line; argparse, as a lent GPU machine may hold little but PyTorch."""
+    parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="cpu", type=str)
+    parser.add_argument("--seconds", default=0.0, help="End by then; 0: no limit.", type=float)
+    parser.add_argument("--permutation", default=92916, help="Seed of the order of pixels.", type=int)
+    parser.add_argument("--seed", default=0, type=int)
+    parser.add_argument("--order", default=256, type=int)
+    parser.add_argument("--units", default=212, type=int)
+    parser.add_argument("--pool", default=1, type=int)
+    parser.add_argument("--images", default=0, help="Training images; 0: all.", type=int)
+    parser.add_argument("--batch", default=500, type=int)
+    parser.add_argument("--float-epochs", default=30, type=int)
+    parser.add_argument("--hybrid-epochs", default=70, type=int)
+    parser.add_argument("--readout-steps", default=8, type=int)
+    parser.add_argument("--omega-memory", default=21.0, type=float)
+    parser.add_argument("--omega-hidden", default=1.0, type=float)
+    parser.add_argument("--memory-levels", default=45, help="0: any number.", type=int)
+    parser.add_argument("--activation", default="tanh", help="Of the hidden layer: tanh or sigmoid.", type=str)
+    parser.add_argument("--start-factor", default=32.0, help="1: omega does not fall.", type=float)
+    parser.add_argument("--ahead", default=4, type=int)
+    parser.add_argument("--memory-bits", default=12, type=int)
+    parser.add_argument("--float-rate", default=2e-3, type=float)
+    parser.add_argument("--hybrid-rate", default=1.5e-3, type=float)
+    parser.add_argument("--decay", default=0.0, type=float)
+    return parser.parse_args()
+
+
+def main() -> None:
     """Train, choose by validation, read the test images once, and write the figures."""
+    given = arguments()
+    data, out, device, pool, images = given.data, given.out, given.device, given.pool, given.images
     torch = import_module("torch")
     out.mkdir(parents=True, exist_ok=True)
     pixels, labels = mnist(data, "train", pool)
     steps = pixels.shape[1]
-    shuffle = np.random.default_rng(permutation).permutation(steps)
-    drawn = np.random.default_rng([permutation, 1]).permutation(len(labels))
+    shuffle = np.random.default_rng(given.permutation).permutation(steps)
+    drawn = np.random.default_rng([given.permutation, 1]).permutation(len(labels))
     held, used = drawn[-HELD_OUT:], drawn[:-HELD_OUT]
     if images:
         held, used = held[: max(1, images // 10)], used[:images]
     sets = LmuData(pixels[used][:, shuffle], labels[used], pixels[held][:, shuffle], labels[held])
+    names = (
+        "order", "units", "omega_memory", "omega_hidden", "memory_levels", "activation", "start_factor", "memory_bits",
+        "readout_steps", "float_epochs", "hybrid_epochs", "float_rate", "hybrid_rate", "decay", "batch", "ahead",
+        "seed",
+    )  # fmt: skip
     options = LmuTraining(
-        order=order, units=units, window=steps, classes=10, centre=CENTRE, scale=255, omega_memory=omega_memory,
-        omega_hidden=omega_hidden, memory_levels=memory_levels, activation=activation, start_factor=start_factor,
-        memory_bits=memory_bits, readout_steps=readout_steps, float_epochs=float_epochs, hybrid_epochs=hybrid_epochs,
-        float_rate=float_rate, hybrid_rate=hybrid_rate, decay=decay, batch=batch, ahead=ahead, seed=seed,
-        seconds=0.95 * seconds,
+        window=steps, classes=10, centre=CENTRE, scale=255, seconds=0.95 * given.seconds,
+        **{name: getattr(given, name) for name in names},
     )  # fmt: skip
 
     def show(row: dict[str, float]) -> None:
-        click.echo("  ".join(f"{key} {value:.5g}" for key, value in row.items()))
+        print("  ".join(f"{key} {value:.5g}" for key, value in row.items()), flush=True)
 
     trained = train_lmu(sets, options, device, show, lambda name, net: write_lmu(out / f"{name}.npz", net), began=BEGAN)
     test, test_labels = mnist(data, "t10k", pool)
     if images:
         test, test_labels = test[:images], test_labels[:images]
     result: dict[str, Any] = {
-        "options": asdict(options), "permutation": permutation, "steps": steps, "train": len(used), "validation":
+        "options": asdict(options), "permutation": given.permutation, "steps": steps, "train": len(used), "validation":
         len(held), "test": len(test), "torch": torch.__version__, "device": device, "python": platform.python_version(),
         "processor": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
         "history": trained.history,
@@ -120,7 +124,7 @@ def main(
                 row[part]["memory_range"] = [int(measured.memory_range[0].min()), int(measured.memory_range[1].max())]
                 row[part]["hidden_range"] = [int(measured.hidden_range[0].min()), int(measured.hidden_range[1].max())]
         result[name] = row
-        click.echo(f"{name}: {json.dumps(row)}")
+        print(f"{name}: {json.dumps(row)}")
     result["seconds"] = time.monotonic() - BEGAN
     with atomic_path(out / "result.json") as part_path:
         part_path.write_text(json.dumps(result, indent=1))
