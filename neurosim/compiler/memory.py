@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hwmodels import Chip
 from neurosim.compiler.encoding import SynapseStore
 from neurosim.compiler.program import MEMORIES, CoreSlice, own_memories
-from neurosim.network import Layer, Membrane
+from neurosim.network import Hybrid, Layer, Membrane
 
 ACCUMULATOR_BITS = 24
 """Width of a dendrite accumulator. Sums wrap at 24 bits in the convolution of lava and in Loihi."""
@@ -38,7 +38,7 @@ def state_bits(layer: Layer, chip: Chip) -> int:
         return 0
     if fixed is not None:
         return int(fixed.value)
-    width = layer.unit.state_bits if isinstance(layer.unit, Membrane) else ACCUMULATOR_BITS
+    width = layer.unit.state_bits if isinstance(layer.unit, Hybrid | Membrane) else ACCUMULATOR_BITS
     return len(layer.unit.state_names) * width
 
 

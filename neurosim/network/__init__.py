@@ -2,6 +2,7 @@
 
 from neurosim.network.connections import Connection, Delay
 from neurosim.network.graph import Layer, Network
+from neurosim.network.hybrid import Hybrid
 from neurosim.network.membranes import CurrentLeaky, CurrentLif, Leaky, Lif, Membrane
 from neurosim.network.reference import ReferenceRun, run_reference
 from neurosim.network.rounding import Rounding
@@ -20,6 +21,7 @@ __all__ = [
     "Delta",
     "Dense",
     "FanOut",
+    "Hybrid",
     "Layer",
     "Leaky",
     "Lif",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from neurosim.errors import ModelError, suggest
+from neurosim.network.hybrid import Hybrid
 from neurosim.network.membranes import CurrentLeaky, CurrentLif, Leaky, Lif
 from neurosim.network.rounding import Rounding
 from neurosim.network.unit_base import IntArray, State, Unit, as_integers, spread, wrap_signed
@@ -23,6 +24,7 @@ __all__ = [
     "UNITS",
     "CubaLif",
     "Delta",
+    "Hybrid",
     "IntArray",
     "Relay",
     "Rounding",
@@ -246,7 +248,7 @@ class CubaLif(Unit):
 
 UNITS: dict[str, type[Unit]] = {
     unit.kind: unit
-    for unit in (Relay, Delta, Sigma, SigmaDelta, CubaLif, Rounding, Lif, CurrentLif, Leaky, CurrentLeaky)
+    for unit in (Relay, Delta, Sigma, SigmaDelta, CubaLif, Rounding, Hybrid, Lif, CurrentLif, Leaky, CurrentLeaky)
 }
 
 

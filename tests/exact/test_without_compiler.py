@@ -86,7 +86,7 @@ print(numba.config.DISABLE_JIT, digest.hexdigest())
 """
 
 # Called by other kernels alone: with these read from the cache, nothing says that they were compiled.
-SHARED_BY_KERNELS = {"read_ticks", "sends_of", "sigma_delta_step"}
+SHARED_BY_KERNELS = {"_halves_to_even", "read_ticks", "sends_of", "sigma_delta_step"}
 
 
 def run(disable: str, script: str = SCRIPT) -> list[str]:
@@ -171,6 +171,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
         fast_kernels,
         flow_after_kernels,
         function_kernels,
+        hybrid_kernels,
         list_kernels,
         membrane_kernels,
         packet_kernels,
@@ -185,6 +186,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
     modules = (
         function_kernels, packet_kernels, branch_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels,
         plain_kernels, step_kernels, flow_after_kernels, list_kernels, membrane_kernels,
+        hybrid_kernels,
     )  # fmt: skip
     for module in modules:
         for name, kernel in vars(module).items():

@@ -27,6 +27,7 @@ from neurosim.network import (
     Delay,
     Delta,
     Dense,
+    Hybrid,
     Layer,
     Leaky,
     Lif,
@@ -63,6 +64,10 @@ def everything() -> Network:
         "reset_phase": 4,
     }
     current: dict[str, Any] = {"current_keep": np.array([8192]), "current_bias": np.array([-3]), "old_current": True}
+    hybrid = Hybrid(
+        multiplier=np.arange(9), shift=np.array([3]), bias=np.array([-7]), residual=np.arange(9), function="sigmoid",
+        omega=5, omega_shift=1, fraction=9, index_fraction=7, lowest=-3, highest=4, state_bits=20, waits=2,
+    )  # fmt: skip
     layers = [
         Layer("input ä", (2, 6, 7), Delta(5 << 12, 11, 5)),
         Layer("spikes", (9,), Relay(True)),
@@ -75,6 +80,7 @@ def everything() -> Network:
         Layer("current_lif", (9,), CurrentLif(**kept, **current, threshold=np.array([5]))),
         Layer("leaky", (9,), Leaky(**kept, message_shift=4)),
         Layer("current_leaky", (9,), CurrentLeaky(**kept, **current)),
+        Layer("hybrid", (9,), hybrid),
     ]
     connections = [
         Connection(("input ä",), "conv", conv, Delay("synapse", np.abs(conv.weights) % 5), 24),
@@ -83,8 +89,9 @@ def everything() -> Network:
         Connection(("dense",), "dense", sparse, None, 16),
         Connection(("spikes",), "output", sparse, Delay("axon", np.arange(9))),
         Connection(("dense",), "output", Dense(np.eye(9))),
-        *(Connection(("spikes",), layer.name, sparse) for layer in layers[-4:]),
+        *(Connection(("spikes",), layer.name, sparse) for layer in layers[7:11]),
         Connection(("dense",), "rounding", Dense(np.eye(9))),
+        Connection(("dense",), "hybrid", Dense(np.eye(9))),
     ]
     return Network(layers, connections, "everything")
 
