@@ -5,6 +5,7 @@ from neurosim.convert.convert import Conversion, Report, convert_quantised, conv
 from neurosim.convert.counting import Counts, count
 from neurosim.convert.delta_gru import DeltaGruRun, run_delta_gru
 from neurosim.convert.delta_gru_training import DeltaTraining, train_delta_gru
+from neurosim.convert.hybrid_lmu import IntegerLmu, LmuOptions, convert_lmu
 from neurosim.convert.integers import IntegerOptions, to_network
 from neurosim.convert.lava import LavaNetwork, LavaReport, describe_lava, to_lava
 from neurosim.convert.order import temporal_order
@@ -18,9 +19,11 @@ __all__ = [
     "DeltaGruRun",
     "DeltaTraining",
     "Formats",
+    "IntegerLmu",
     "IntegerOptions",
     "LavaNetwork",
     "LavaReport",
+    "LmuOptions",
     "Plan",
     "QuantiseOptions",
     "Report",
@@ -29,6 +32,7 @@ __all__ = [
     "Term",
     "TuneOptions",
     "choose_formats",
+    "convert_lmu",
     "convert_quantised",
     "convert_rounding",
     "count",

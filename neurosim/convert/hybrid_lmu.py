@@ -204,7 +204,7 @@ def parts(weights: IntArray, bits: int) -> list[IntArray]:
     return out
 
 
-def to_integers(lmu: Lmu, options: LmuOptions) -> IntegerLmu:
+def convert_lmu(lmu: Lmu, options: LmuOptions) -> IntegerLmu:
     """Return a trained network in integers.
 
     A message n of the memory is worth n / omega_memory, of the hidden layer n / omega_hidden, of the input 1 / scale.

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from neurosim.convert.hybrid_lmu import LmuOptions, to_integers
+from neurosim.convert import LmuOptions, convert_lmu
 from neurosim.files import atomic_path
 from neurosim.train import LmuData, LmuTraining, measure_lmu, train_lmu
 from neurosim.train.hybrid_lmu import quantised
@@ -31,7 +31,7 @@ SETTINGS = ((84.0, 0, 8.0), (42.0, 90, 4.0), (21.0, 45, 1.0), (10.0, 22, 1.0), (
 BASE = LmuTraining(
     order=32, units=48, window=64, classes=10, centre=5, scale=16, omega_memory=21.0, omega_hidden=1.0,
     memory_levels=45,
-    memory_bits=8, readout_steps=4, float_epochs=40, hybrid_epochs=60, float_rate=3e-3, hybrid_rate=2e-3, batch=50,
+    memory_bits=8, readout_steps=2, float_epochs=40, hybrid_epochs=60, float_rate=3e-3, hybrid_rate=2e-3, batch=25,
 )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def main() -> None:
                     net = quantised(start, now)
                 assert net is not None
                 measured = measure_lmu(net, test, labels)
-                answers, *_ = to_integers(net, LmuOptions(memory_bits=BASE.memory_bits)).run(test)
+                answers, *_ = convert_lmu(net, LmuOptions(memory_bits=BASE.memory_bits)).run(test)
                 row = {
                     "seed": seed, "omega_memory": omega_memory, "levels": levels, "omega_hidden": omega_hidden,
                     "way": way, "validation": measure_lmu(net, data.validation, data.validation_labels).accuracy,
