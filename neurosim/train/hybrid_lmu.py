@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from neurosim.errors import InputError
 from neurosim.train.lmu import ACTIVATIONS, Lmu, memory_matrices, rounded
 from neurosim.train.lmu_cell import LmuCell
+from neurosim.train.replay import Replayed
 
 FIRST_MOMENT, SECOND_MOMENT, SMALL = 0.9, 0.999, 1e-8
 """Of Adam (Kingma and Ba, arXiv:1412.6980)."""
+AT_ONCE, AT_ONCE_ON_GPU = 100, 5000
+"""Sequences that are validated at once: a GPU takes the same time for many as for few."""
 LONGEST_STEP = 1.0
 """Norm to which a batch's derivative is cut."""
 
@@ -246,7 +249,8 @@ def measure_lmu(
     for first in range(0, len(values), batch):
         part = slice(first, first + batch)
         u = cell.inputs(values[part])
-        answers, _ = cell.forward(u, cell.remember(u))
+        for_memory, for_hidden = cell.starts(u.shape[1])
+        answers, _ = cell.forward(u, cell.remember(u, for_memory), for_hidden)
         right += int((answers.argmax(1).cpu().numpy() == labels[part]).sum())
     return Measured(right, len(values), *cell.ranges())
 
@@ -312,6 +316,7 @@ class _Phase:
         draw = torch.Generator(device=self.device)
         draw.manual_seed(int(rng.integers(1 << 31)))
         cell = LmuCell(torch, self.device, net, draw)
+        remember, slopes = (Replayed(torch, self.device, work) for work in (cell.remember, cell.slopes))
         train = cell.inputs(data.train)
         labels = torch.as_tensor(data.train_labels.astype(np.int64), device=self.device)
         moments = [{name: torch.zeros_like(value) for name, value in cell.p.items()} for _ in range(2)]
@@ -325,14 +330,15 @@ class _Phase:
             for where in order.split(size * options.ahead):
                 over = min(1.0, self.share(batches / (self.epochs * per_epoch)))
                 factor = self.factor(over)
-                cell.omegas = (net.omega_memory * factor, net.omega_hidden * factor)
-                cell.limits = net.memory_limits if factor == 1 else None
+                cell.choose(factor)
                 u = train[:, where]
-                m = cell.remember(u)
+                for_memory, for_hidden = cell.starts(len(where))
+                m = remember(u, for_memory)
                 for first in range(0, len(where), size):
                     part = slice(first, first + size)
-                    batch = (u[:, part].contiguous(), m[:, part].contiguous(), labels[where[part]])
-                    losses.append(self.step(cell, *batch, moments, batches, over))
+                    loss, by = slopes(u[:, part], m[:, part], for_hidden[part], labels[where[part]])
+                    losses.append(loss.clone())
+                    self.change(cell, by, moments, batches, over)
                     batches += 1
             over = self.share(batches / (self.epochs * per_epoch))
             loss = float(torch.stack(losses).mean())
@@ -340,7 +346,8 @@ class _Phase:
                 raise InputError(f"training diverged at a rate of {self.rate}; choose a smaller one")
             epoch += 1
             now = cell.trained()
-            measured = measure_lmu(now, data.validation, data.validation_labels, self.device, max(size, 100))
+            at_once = max(size, AT_ONCE if self.device == "cpu" else AT_ONCE_ON_GPU)
+            measured = measure_lmu(now, data.validation, data.validation_labels, self.device, at_once)
             row = {
                 "hybrid": float(self.name == "hybrid"), "epoch": epoch, "loss": loss, "factor": factor,
                 "validation": measured.accuracy, "seconds": time.monotonic() - self.began,
@@ -360,17 +367,11 @@ class _Phase:
             return 1.0
         return float(self.options.start_factor ** (1 - over / self.options.anneal_share))
 
-    def step(
-        self, cell: LmuCell, u: Any, m: Any, labels: Any, moments: list[dict[str, Any]], done: int, over: float
-    ) -> Any:
-        """Change the parameters by one batch and return its loss."""
+    def change(
+        self, cell: LmuCell, slopes: dict[str, Any], moments: list[dict[str, Any]], done: int, over: float
+    ) -> None:
+        """Change the parameters along a batch's derivatives."""
         torch = self.torch
-        answers, kept = cell.forward(u, m)
-        logs = torch.log_softmax(answers, 1)
-        loss = torch.nn.functional.nll_loss(logs, labels)
-        wrong = logs.exp()
-        wrong[torch.arange(len(labels), device=self.device), labels] -= 1
-        slopes = cell.backward(wrong / len(labels), kept)
         norm = torch.sqrt(sum((g.double() ** 2).sum() for g in slopes.values()))
         cut = torch.clamp(LONGEST_STEP / (norm + 1e-30), max=1.0).float()
         rate = self.rate * 0.5 * (1 + float(np.cos(np.pi * over)))
@@ -383,4 +384,3 @@ class _Phase:
             if p.ndim == 2:
                 p.mul_(1 - rate * self.options.decay)
             p.sub_(first / size * (rate / (1 - FIRST_MOMENT ** (done + 1))))
-        return loss
