@@ -8,8 +8,10 @@ from pathlib import Path
 __all__ = ["Workload", "workload", "workload_names"]
 
 _SUMMARIES = {
+    "pixels": "handwritten digits, one pixel a timestep: Legendre memory unit of 32 and 48 hybrid-spiking neurons",
     "steering": "steering angle from a drawn driving video: sigma-delta, 4 convolutions and 3 dense layers",
 }
+_MODELS = {"pixels": "network.nsnet", "steering": "network.net"}
 _FOLDER = Path(__file__).parent
 
 
@@ -22,9 +24,9 @@ class Workload:
     name
         As the command line takes it.
     model_path
-        NetX file of the network.
+        File of the network: NetX (`.net`), or a network file (`.nsnet`).
     frames_path
-        `.npz` file with the array `frames`, int16 (T, C, H, W), in the network's units.
+        `.npz` file with the array `frames`, int16 (T, C, H, W) or (T, n), in the network's units.
     chip_hint
         Name of a chip model that the network fits.
     summary
@@ -54,4 +56,4 @@ def workload(name: str) -> Workload:
     if name not in _SUMMARIES:
         raise KeyError(f'no workload is called "{name}"; shipped: {", ".join(workload_names())}')
     folder = _FOLDER / name
-    return Workload(name, folder / "network.net", folder / "frames.npz", "loihi2", _SUMMARIES[name])
+    return Workload(name, folder / _MODELS[name], folder / "frames.npz", "loihi2", _SUMMARIES[name])

@@ -57,7 +57,7 @@ def test_workload_is_whole_and_small(name: str) -> None:
 
 
 def test_unknown_workload_names_the_known_ones() -> None:
-    with pytest.raises(KeyError, match='no workload is called "stering"; shipped: steering'):
+    with pytest.raises(KeyError, match='no workload is called "stering"; shipped: pixels, steering'):
         workload("stering")
 
 
