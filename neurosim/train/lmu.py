@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,13 +230,18 @@ def read_lmu(path: str | Path) -> Lmu:
     ------
     ModelError
         Arrays that lack or do not fit each other, or values that are not finite.
+    InputError
+        The file is missing or no .npz file.
     """
     names = [field.name for field in fields(Lmu)]
-    with np.load(path, allow_pickle=False) as file:
-        lacking = [name for name in names if name not in file.files]
-        if lacking:
-            raise ModelError(f"{path}: lacks {', '.join(lacking)}; write it with write_lmu")
-        found = {name: file[name] for name in names}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            lacking = [name for name in names if name not in getattr(file, "files", ())]
+            if lacking:
+                raise ModelError(f"{path}: lacks {', '.join(lacking)}; write it with write_lmu")
+            found = {name: file[name] for name in names}
+    except (OSError, ValueError, TypeError, BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read as .npz: {error}; write it with write_lmu") from error
     order, units = len(found["memory_input"]), len(found["bias"])
     classes = len(found["answer"])
     shapes = {

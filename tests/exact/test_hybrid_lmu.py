@@ -232,3 +232,7 @@ def test_the_file_comes_back(tmp_path: Path) -> None:
     np.savez(tmp_path / "less.npz", **arrays)
     with pytest.raises(ModelError, match="lacks answer"):
         read_lmu(tmp_path / "less.npz")
+    (tmp_path / "text.npz").write_text("no arrays")
+    for name in ("text.npz", "missing.npz"):
+        with pytest.raises(InputError, match=f"{name}: cannot be read as .npz"):
+            read_lmu(tmp_path / name)

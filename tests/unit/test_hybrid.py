@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hwmodels import load_chip
+from neurosim.compiler.memory import state_bits
 from neurosim.errors import ModelError
-from neurosim.network import Hybrid
+from neurosim.network import Hybrid, Layer
 from neurosim.network.units import unit_from_dict
 
 
@@ -93,3 +95,9 @@ def test_residuals_fit_the_layer() -> None:
 def test_it_comes_back_from_plain_values() -> None:
     there = unit(residual=[3, 4], function="tanh", omega=7)
     assert unit_from_dict(there.to_dict()) == there
+
+
+def test_its_state_takes_the_bits_that_it_has() -> None:
+    free = load_chip("spinnaker2")
+    assert free.core.neuron.state is None
+    assert state_bits(Layer("few", (3,), unit(state_bits=17)), free) == 17
