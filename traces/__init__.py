@@ -12,6 +12,10 @@ _SHIPPED = {
     "digits_fixed_point": ("digits/fixed_point.nsnet", f"{_DIGITS}: 8-bit values in fixed point"),
     "digits_rounding": ("digits/rounding.nsnet", f"{_DIGITS}: rounded values each frame"),
     "digits_sigma_delta": ("digits/sigma_delta.nsnet", f"{_DIGITS}: changes of rounded values"),
+    "pixels": (
+        "pixels/network.nsnet",
+        "handwritten digits, one pixel a timestep: Legendre memory unit of 32 and 48 hybrid-spiking neurons",
+    ),
     "sounds": (
         "sounds/network.nsnet",
         "how the pitch of a drawn sound moves: delta GRU of 32 neurons, with a read-out of the mean state",
@@ -36,7 +40,7 @@ class Workload:
     model_path
         File of the network: NetX (``.net``) or ``.nsnet``.
     frames_path
-        `.npz` file with the array `frames`, int16 (T, ...), in the network's units.
+        `.npz` file with the array `frames`, int16 (T, C, H, W) or (T, n), in the network's units.
     chip_hint
         Name of a chip model that the network fits.
     summary
