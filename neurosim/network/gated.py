@@ -19,8 +19,8 @@ rounded to Q8.8 before the functions are taken, which are tables with values in 
 by states is rounded to Q8.8 first, times r, and added to the sum by inputs without further rounding; (1 - z) n and
 z h are each rounded to Q8.8, then added and saturated. The LSTM's order, from the same author's DeltaRNN
 (github.com/gaochangw/DeltaRNN): f c + i g is rounded once, to Q8.8, and so is o tanh(c). Ours: saturation is symmetric
-(theirs reaches one step lower), biases have the sums' 15 bits of fraction (theirs the weights' 7), and sums saturate at
-`sum_bits`, which none reaches in practice.
+(that of their Python models reaches one step lower), biases have the sums' 15 bits of fraction (those of the LSTM there
+the weights' 7), and sums saturate at `sum_bits`, which none reaches in practice.
 """
 
 from __future__ import annotations

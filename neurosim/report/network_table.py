@@ -68,6 +68,9 @@ def _connections(network: Network, console: Console) -> None:
         Column("range", [f"{w.min()}..{w.max()}" if w.size else None for w in weights]),
         Column("bits", [_bits(w) for w in weights]),
     ]
+    if any(c.compartments for c in connections):
+        into = [", ".join(map(str, c.leads_to(network[c.target].unit))) for c in connections]
+        columns.append(Column("compart-\nments", into, left=True))
     if any(c.delay for c in connections):
         delays = [f"{c.delay.kind}, up to {c.delay.longest}" if c.delay else None for c in connections]
         columns.append(Column("delays\n/timesteps", delays, left=True))

@@ -136,6 +136,28 @@ def test_every_kind_of_core_sweeps_each_compartment(number: int) -> None:
     Result(counts, frames=5)  # Its audit holds every law.
 
 
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_a_sweep_of_touched_neurons_visits_all_compartments_of_each(kind: str) -> None:
+    """What a neuron met is counted by hand: a weight for each gate of each message of the timestep before."""
+    network, gates = tiny(kind), 3 if kind == "gru" else 4
+    program = compile_network(network, load_chip("loihi2", {"core.neuron.sweep": "touched"}))
+    counts = run_program(program, FRAMES, 40, keep_activity=True)
+    messages = 0
+    for activity in counts.activity:
+        assert activity.met is not None
+        assert activity.touched is not None
+        assert activity.met[INPUTS:].tolist() == [gates * messages] * HIDDEN
+        touched = np.add.reduceat(activity.touched, network.offsets[:-1])
+        updates = counts.layer_counts[
+            activity.timestep - 1, :, [LayerCount.UPDATES_ACTIVE, LayerCount.UPDATES_INACTIVE]
+        ]
+        assert updates.sum(axis=0).tolist() == (touched * [1, 4]).tolist()
+        messages = activity.neuron.size
+    # At rest nothing is touched but inputs that are not 0.
+    assert updates.sum(axis=0).tolist() == [2, 0]
+    Result(counts, frames=4)
+
+
 def test_banks_of_accumulators_hold_compartments_side_by_side() -> None:
     """Eight lanes over four banks: a list of a GRU leads to compartments 0, 1 and 2 of each neuron, of four banks."""
     plain = load_chip("loihi2").to_dict()

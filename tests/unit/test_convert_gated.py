@@ -18,7 +18,7 @@ from neurosim.compiler import write_network_file
 from neurosim.convert import GatedFormats, describe_gated, run_delta_gru, run_delta_lstm, run_gated, to_gated
 from neurosim.engine import FunctionRun
 from neurosim.errors import InputError, ModelError
-from neurosim.formats import write_nir
+from neurosim.formats import read_torch, write_nir
 from neurosim.formats.dense_files import read_dense
 from neurosim.formats.dense_graph import Activation, DenseGraph, Gru, Input, Linear, Lstm, evaluate
 
@@ -190,18 +190,17 @@ def test_what_does_not_fit_is_refused() -> None:
         write_nir(found.network, "never.nir")
 
 
-@pytest.fixture
-def gru_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder, gone into, with `gru.onnx` (5 inputs, 6 hidden, 3 classes) and `x.npz`: frames and labels."""
+def save_onnx(path: str, op: str, rng: Rng) -> None:
+    """Write a network of 5 inputs, 6 hidden values and 3 classes."""
     onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
-    monkeypatch.chdir(tmp_path)
-    rng, helper = np.random.default_rng(8), onnx.helper
+    helper, rows = onnx.helper, 18 if op == "GRU" else 24
     arrays = {
-        "W": rng.uniform(-0.9, 0.9, (1, 18, 5)), "R": rng.uniform(-0.9, 0.9, (1, 18, 6)),
-        "B": rng.normal(size=(1, 36)) / 4, "one": np.array([1]), "fc": rng.normal(size=(6, 3)),
+        "W": rng.uniform(-0.9, 0.9, (1, rows, 5)), "R": rng.uniform(-0.9, 0.9, (1, rows, 6)),
+        "B": rng.normal(size=(1, 2 * rows)) / 4, "one": np.array([1]), "fc": rng.normal(size=(6, 3)),
     }  # fmt: skip
+    attributes = {"linear_before_reset": 1} if op == "GRU" else {}
     nodes = [
-        helper.make_node("GRU", ["x", "W", "R", "B"], ["h"], hidden_size=6, linear_before_reset=1),
+        helper.make_node(op, ["x", "W", "R", "B"], ["h"], hidden_size=6, **attributes),
         helper.make_node("Squeeze", ["h", "one"], ["s"]),
         helper.make_node("MatMul", ["s", "fc"], ["y"]),
     ]
@@ -211,7 +210,16 @@ def gru_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         [onnx.numpy_helper.from_array(v.astype(np.float32 if v.dtype.kind == "f" else np.int64), name)
          for name, v in arrays.items()],
     )  # fmt: skip
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), "gru.onnx")
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+
+
+@pytest.fixture
+def gru_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, gone into, with `gru.onnx`, `lstm.onnx` and `x.npz`: frames and labels."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(8)
+    save_onnx("gru.onnx", "GRU", rng)
+    save_onnx("lstm.onnx", "LSTM", rng)
     x = random_inputs(rng, 1, 30)[0]
     np.savez("x.npz", inputs=x, labels=rng.integers(0, 3, 30))
     np.save("many.npy", np.stack([x, x[::-1]]))
@@ -263,8 +271,42 @@ def test_the_command_writes_a_network_that_two_chips_run(capsys: pytest.CaptureF
         wanted = run_gated(to_gated(read_dense("gru.onnx"), [0.125, 0.0625]), np.load("x.npz")["inputs"][None])
         scale = to_gated(read_dense("gru.onnx"), 0.125).answer_scale
         np.testing.assert_allclose(answers[2:] * scale, wanted.answers[0], rtol=1e-12)
+    capsys.readouterr()
     assert main(["info", "net.nsnet"]) == 0
-    assert "delta_gru" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert all(words in printed for words in ("delta_gru", "0, 1, 2", "0, 1, 3"))
+
+
+@pytest.mark.usefixtures("gru_file")
+def test_the_command_converts_lstms(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["convert", "lstm.onnx", "--to", "delta-lstm", "--data", "x.npz", "-o", "l.nsnet", "--frames", "f.npy"]
+    assert main([*base, "--threshold", "0.0625", "--json", "l.json"]) == 0
+    report = json.loads(Path("l.json").read_text(encoding="utf-8"))
+    assert report["dense_macs"] == 24 * 11
+    assert report["error_percent"] is None
+    assert main(["run", "l.nsnet", "--input", "f.npy", "--chip", "loihi2", "--steps", "32"]) == 0
+    assert main(["info", "l.nsnet"]) == 0
+    assert "delta_lstm" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_pytorch_modules_come_through_their_graph(kind: str) -> None:
+    torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+    nn = torch.nn
+
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.head = getattr(nn, kind)(5, 6, num_layers=2, batch_first=True), nn.Linear(6, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.cell(x)[0])
+
+    torch.manual_seed(0)
+    module = Words().double().eval()
+    x = random_inputs(np.random.default_rng(1))
+    run = run_gated(to_gated(read_torch(module, 5), 0, FINE), x)
+    assert np.abs(run.answers - module(torch.from_numpy(x)).detach().numpy()).max() < 2e-2
 
 
 @pytest.mark.usefixtures("gru_file")
