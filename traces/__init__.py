@@ -16,6 +16,10 @@ _SHIPPED = {
         "digits_spiking/network.nsnet",
         "digits by leaky integrate-and-fire neurons that inhibit their layer, 64-64-10",
     ),
+    "pixels": (
+        "pixels/network.nsnet",
+        "handwritten digits, one pixel a timestep: Legendre memory unit of 32 and 48 hybrid-spiking neurons",
+    ),
     "sounds": (
         "sounds/network.nsnet",
         "how the pitch of a drawn sound moves: delta GRU of 32 neurons, with a read-out of the mean state",
@@ -40,7 +44,7 @@ class Workload:
     model_path
         File of the network: NetX (``.net``) or ``.nsnet``.
     frames_path
-        `.npz` file with the array `frames`, int16 (T, ...), in the network's units.
+        `.npz` file with the array `frames`, int16 (T, C, H, W) or (T, n), in the network's units.
     chip_hint
         Name of a chip model that the network fits.
     summary

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hwmodels import Chip
 from neurosim.compiler.encoding import SynapseStore
 from neurosim.compiler.program import MEMORIES, CoreSlice, own_memories
-from neurosim.network import Gated, Layer, Membrane, Network
+from neurosim.network import Gated, Hybrid, Layer, Membrane, Network
 
 ACCUMULATOR_BITS = 24
 """Width of a dendrite accumulator. Sums wrap at 24 bits in the convolution of lava and in Loihi."""
@@ -43,7 +43,7 @@ def state_bits(layer: Layer, chip: Chip) -> int:
         return int(fixed.value) * layer.unit.compartments
     if isinstance(layer.unit, Gated):
         return layer.unit.neuron_bits
-    width = layer.unit.state_bits if isinstance(layer.unit, Membrane) else ACCUMULATOR_BITS
+    width = layer.unit.state_bits if isinstance(layer.unit, Hybrid | Membrane) else ACCUMULATOR_BITS
     # The first state of several compartments has a value for each of them.
     return (layer.unit.compartments - 1 + len(layer.unit.state_names)) * width
 

@@ -17,6 +17,7 @@ from neurosim.convert.delta_gru_training import DeltaTraining, train_delta_gru
 from neurosim.convert.delta_lstm import run_delta_lstm
 from neurosim.convert.gated import GatedFormats, GatedNetwork, to_gated
 from neurosim.convert.gated_runs import GatedReport, GatedRun, describe_gated, run_gated
+from neurosim.convert.hybrid_lmu import IntegerLmu, LmuOptions, convert_lmu
 from neurosim.convert.integers import IntegerOptions, to_network
 from neurosim.convert.lava import LavaNetwork, LavaReport, describe_lava, to_lava
 from neurosim.convert.order import temporal_order
@@ -36,9 +37,11 @@ __all__ = [
     "GatedNetwork",
     "GatedReport",
     "GatedRun",
+    "IntegerLmu",
     "IntegerOptions",
     "LavaNetwork",
     "LavaReport",
+    "LmuOptions",
     "Plan",
     "QuantiseOptions",
     "RateNetwork",
@@ -51,6 +54,7 @@ __all__ = [
     "Term",
     "TuneOptions",
     "choose_formats",
+    "convert_lmu",
     "convert_quantised",
     "convert_rates",
     "convert_rounding",

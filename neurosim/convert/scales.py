@@ -68,6 +68,8 @@ class ScaleOptions:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if not (np.isfinite(self.rate) and self.rate > 0):
+            raise InputError(f"rate is {self.rate}; it must be a number above 0")
 
 
 class Divergence:

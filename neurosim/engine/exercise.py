@@ -21,6 +21,7 @@ from neurosim.network import (
     DeltaGru,
     DeltaLstm,
     Dense,
+    Hybrid,
     Layer,
     MaxRounding,
     Network,
@@ -53,6 +54,7 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Layer("dense", (5,), Sigma()),
         Layer("membranes", (6,), CurrentLif(voltage_keep=kept, current_keep=kept, threshold=kept // 80, start=1)),
         Layer("rounding", (5,), Rounding(np.array([3]), np.array([2]), np.array([7]))),
+        Layer("hybrid", (5,), Hybrid(multiplier=kept, shift=np.array([9]), function="tanh")),
     ]
     connections = [
         Connection(("in",), "conv", conv, None, 24),
@@ -65,6 +67,7 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Connection(("relay",), "dense", dense, Delay("axon", rng.integers(0, 3, 6))),
         Connection(("pool",), "membranes", sparse),
         Connection(("relay",), "rounding", dense),
+        Connection(("relay",), "hybrid", dense),
     ]
     frames = {"in": rng.integers(-60, 60, (5, 72)), "relay": rng.integers(0, 2, (5, 6))}
     return Network(layers, connections, "exercise"), frames

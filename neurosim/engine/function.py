@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler.axons import source_neurons
-from neurosim.engine import function_kernels, gated_kernels, maxima_kernels, membrane_kernels
+from neurosim.engine import function_kernels, gated_kernels, hybrid_kernels, maxima_kernels, membrane_kernels
 from neurosim.errors import InputError
 from neurosim.network import (
     Connection,
@@ -21,6 +21,7 @@ from neurosim.network import (
     DeltaLstm,
     Dense,
     Gated,
+    Hybrid,
     Layer,
     MaxRounding,
     Membrane,
@@ -95,7 +96,7 @@ class _LayerState:
         self.bias = _NONE
         if isinstance(layer.unit, SigmaDelta):
             self.bias = spread(layer.unit.bias, layer.shape) << layer.unit.bias_shift
-        elif isinstance(layer.unit, CubaLif | Rounding):
+        elif isinstance(layer.unit, CubaLif | Rounding | Hybrid):
             self.bias = spread(layer.unit.bias, layer.shape)
         self.update = self._update()
 
@@ -121,6 +122,8 @@ class _LayerState:
             return self._update_maxima(unit)
         if isinstance(unit, Rounding):
             return self._update_rounding(unit)
+        if isinstance(unit, Hybrid):
+            return self._update_hybrid(unit)
         if isinstance(unit, Delta):
             held = (state["held"], unit.threshold, unit.frame_shift, unit.message_shift, first)
             return lambda timestep, frame, *out: kernels.update_delta(a, none if frame is None else frame, *held, *out)
@@ -157,6 +160,18 @@ class _LayerState:
             return step(a, unit.places, none, bias, *states, *rest, *out)
 
         return update
+
+    def _update_hybrid(self, unit: Hybrid) -> _Update:
+        a, none, shape = self.activation, self.no_frame, self.layer.shape
+        state = (self.bias, self.state["residual"], spread(unit.multiplier, shape), spread(unit.shift, shape))
+        numbers = np.array(
+            (unit.omega, unit.omega_shift, unit.fraction, unit.lowest, unit.highest, unit.widest), dtype=np.int64
+        )
+        fixed = (*state, unit.table, numbers, {"identity": 0, "relu": 1}.get(unit.function, 2))
+        update, first, waits = hybrid_kernels.update_hybrid, self.first, unit.waits
+        return lambda timestep, frame, *out: update(
+            a, none if frame is None else frame, *fixed, timestep <= waits, first, *out
+        )
 
 
 def _membrane_update(layer: Layer, state: dict[str, IntArray], activation: IntArray, first: int) -> _Update:

@@ -15,11 +15,13 @@ from neurosim.network import (
     CubaLif,
     Delta,
     Dense,
+    Hybrid,
     Layer,
     Membrane,
     Network,
     Pool2d,
     Relay,
+    Rounding,
     Sigma,
     SigmaDelta,
     Sparse,
@@ -53,7 +55,7 @@ def neuron(layer: Layer, dt_s: float) -> Any:
         return None
     if isinstance(unit, Delta):
         return nir.Scale(np.ones(shape))
-    if isinstance(unit, Sigma | SigmaDelta):
+    if isinstance(unit, Hybrid | Rounding | Sigma | SigmaDelta):
         return nir.I(r=np.full(shape, 1.0 / dt_s))
     if isinstance(unit, CubaLif):
         scale = 2.0**-unit.activation_shift

@@ -3,6 +3,7 @@
 from neurosim.network.connections import Connection, Delay
 from neurosim.network.gated import DeltaGru, DeltaLstm, Gated
 from neurosim.network.graph import Layer, Network
+from neurosim.network.hybrid import Hybrid
 from neurosim.network.maxima import MaxRounding
 from neurosim.network.membranes import CurrentLeaky, CurrentLif, Leaky, Lif, Membrane
 from neurosim.network.reference import ReferenceRun, run_reference
@@ -25,6 +26,7 @@ __all__ = [
     "Dense",
     "FanOut",
     "Gated",
+    "Hybrid",
     "Layer",
     "Leaky",
     "Lif",

@@ -15,6 +15,7 @@ import numpy as np
 
 from neurosim.errors import ModelError, suggest
 from neurosim.network.gated import DeltaGru, DeltaLstm
+from neurosim.network.hybrid import Hybrid
 from neurosim.network.maxima import MaxRounding
 from neurosim.network.membranes import CurrentLeaky, CurrentLif, Leaky, Lif
 from neurosim.network.rounding import Rounding
@@ -25,6 +26,7 @@ __all__ = [
     "UNITS",
     "CubaLif",
     "Delta",
+    "Hybrid",
     "IntArray",
     "Relay",
     "Rounding",
@@ -250,7 +252,7 @@ UNITS: dict[str, type[Unit]] = {
     unit.kind: unit
     for unit in (
         Relay, Delta, Sigma, SigmaDelta, CubaLif, Rounding, Lif, CurrentLif, Leaky, CurrentLeaky, DeltaGru, DeltaLstm,
-        MaxRounding,
+        MaxRounding, Hybrid,
     )
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -88,3 +89,25 @@ def test_the_network_foresees_more_than_no_change(net: Any, clip: Any, graph: An
     errors = [float(np.sqrt(((values - wanted) ** 2).mean())) / net.PIXEL for values in (answers, still)]
     assert errors[0] < errors[1]
     assert errors == pytest.approx([4.936, 5.075], abs=0.002)
+
+
+@pytest.mark.parametrize("k", [8, 32])
+def test_the_page_says_what_is_counted(
+    net: Any, clip: Any, graph: Any, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of two fixed scales in docs/methods.md, from the shipped weights."""
+    page = FOLDER.parents[1] / "docs" / "methods.md"
+    if not page.is_file():
+        pytest.skip("the tests run apart from the repository")
+    monkeypatch.syspath_prepend(FOLDER)
+    script = importlib.import_module("convert_driving")
+    frames = clip[net.REST] * net.PIXEL
+    found = script.convert(graph, clip[:1] * net.PIXEL, frames, scales=float(k))
+    later = script.operations(found, make_plan(graph), frames)["later"]
+    counted = [f"{value / 1e3:,.1f}" for value in later.sum(axis=0)[3:]]
+    text = page.read_text(encoding="utf-8")
+    cells = [cell.strip() for cell in text.split(f"\n| {', '.join([str(k)] * 5)} |")[1].split("\n")[0].split("|")]
+    assert cells[2:5] == counted
+    assert cells[5] == f"{later[0, 3] / later[0, 4]:.1f}"
+    spread_out = run(make_plan(graph), frames.astype(np.float32))[-1].std() / net.PIXEL
+    assert float(cells[0]) == pytest.approx(found.report.output_error * spread_out, abs=0.006)

@@ -18,6 +18,7 @@ from neurosim.network import (
     Delay,
     Delta,
     Dense,
+    Hybrid,
     Layer,
     Leaky,
     Lif,
@@ -65,7 +66,7 @@ def random_membrane(rng: Rng, shape: tuple[int, ...]) -> Unit:
 
 def random_unit(rng: Rng, shape: tuple[int, ...], inner: bool) -> Unit:
     bias = rng.integers(-60, 60, rng.choice([1, shape[0], int(np.prod(shape))]))
-    kind = int(rng.choice([0, 1, 2, 3, 6] if inner else [0, 1, 2, 3, 4, 5, 6]))
+    kind = int(rng.choice([0, 1, 2, 3, 6, 7] if inner else [0, 1, 2, 3, 4, 5, 6, 7]))
     if kind == 0:
         rounding = str(rng.choice(["default", "corrected"]))
         return SigmaDelta(int(rng.integers(0, 9)) << 12, bias, rounding, bool(rng.integers(0, 2)))
@@ -80,6 +81,8 @@ def random_unit(rng: Rng, shape: tuple[int, ...], inner: bool) -> Unit:
         return random_membrane(rng, shape)
     if kind == 6:
         return random_rounding(rng, shape, bias)
+    if kind == 7:
+        return random_hybrid(rng, shape, bias)
     return Relay() if kind == 4 else Delta(int(rng.integers(0, 5)) << 12)
 
 
@@ -90,6 +93,26 @@ def random_rounding(rng: Rng, shape: tuple[int, ...], bias: Any) -> Rounding:
     lowest, highest = int(rng.choice([-(1 << 31), -20, 0])), int(rng.choice([20, (1 << 31) - 1]))
     start, threshold, flags = int(rng.integers(1, 4)), int(rng.integers(1, 4)), rng.integers(0, 2, 2)
     return Rounding(multiplier, shift, bias, start, rounding, threshold, lowest, highest, *map(bool, flags))
+
+
+def random_hybrid(rng: Rng, shape: tuple[int, ...], bias: Any) -> Hybrid:
+    sizes = [1, shape[0], int(np.prod(shape))]
+    fraction = int(rng.integers(1, 9))
+    return Hybrid(
+        multiplier=rng.integers(0, 200, rng.choice(sizes)),
+        shift=rng.integers(0, 9, rng.choice(sizes)),
+        bias=bias,
+        residual=rng.integers(0, 1 << fraction, int(rng.choice([1, sizes[2]]))),
+        function=str(rng.choice(["identity", "relu", "tanh", "sigmoid"])),
+        omega=int(rng.integers(1, 40)),
+        omega_shift=int(rng.integers(0, 4)),
+        fraction=fraction,
+        index_fraction=int(rng.integers(1, 9)),
+        lowest=int(rng.choice([-(1 << 31), -20])),
+        highest=int(rng.choice([20, (1 << 31) - 1])),
+        state_bits=int(rng.choice([12, 24, 40])),
+        waits=int(rng.integers(0, 3)),
+    )
 
 
 def random_transform(rng: Rng, in_shape: tuple[int, ...]) -> Transform:

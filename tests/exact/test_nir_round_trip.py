@@ -24,12 +24,14 @@ from neurosim.network import (
     Delay,
     Delta,
     Dense,
+    Hybrid,
     Layer,
     Leaky,
     Lif,
     Network,
     Pool2d,
     Relay,
+    Rounding,
     Sigma,
     SigmaDelta,
     Sparse,
@@ -59,7 +61,12 @@ def units(rng: Rng, shape: tuple[int, ...]) -> Unit:
         lambda: Leaky(**plain, message_shift=2),
         lambda: CurrentLeaky(**plain, **current),
         Relay,
-    )
+        lambda: Rounding(some(0, 99), some(0, 9), some(-99, 99), 2, "half_even", 3, -9, 9, True, False),
+        lambda: Hybrid(
+            multiplier=some(0, 99), shift=some(0, 9), bias=some(-99, 99), residual=rng.integers(0, 9, size),
+            function=str(rng.choice(["relu", "tanh"])), omega=5, omega_shift=1, lowest=-3, waits=2,
+        ),
+    )  # fmt: skip
     return kinds[rng.integers(0, len(kinds))]()
 
 

@@ -91,7 +91,7 @@ print(numba.config.DISABLE_JIT, digest.hexdigest())
 """
 
 # Called by other kernels alone: with these read from the cache, nothing says that they were compiled.
-SHARED_BY_KERNELS = {"read_ticks", "sends_of", "sigma_delta_step"}
+SHARED_BY_KERNELS = {"_halves_to_even", "read_ticks", "sends_of", "sigma_delta_step"}
 
 
 def run(disable: str, script: str = SCRIPT) -> list[str]:
@@ -177,6 +177,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
         flow_after_kernels,
         function_kernels,
         gated_kernels,
+        hybrid_kernels,
         list_kernels,
         maxima_kernels,
         membrane_kernels,
@@ -192,7 +193,7 @@ def test_the_exercise_goes_through_every_kernel() -> None:
     modules = (
         function_kernels, packet_kernels, branch_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels,
         plain_kernels, step_kernels, flow_after_kernels, list_kernels, membrane_kernels,
-        gated_kernels, maxima_kernels,
+        gated_kernels, hybrid_kernels, maxima_kernels,
     )  # fmt: skip
     for module in modules:
         for name, kernel in vars(module).items():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from neurosim.cli import main
-from neurosim.convert import DeltaTraining, TuneOptions, make_plan, train_delta_gru
+from neurosim.convert import DeltaTraining, ScaleOptions, TuneOptions, make_plan, train_delta_gru
 from neurosim.convert.scales import check_frames
 from neurosim.errors import InputError
 from neurosim.formats.dense_graph import DenseGraph, Flatten, Gru, Input, Linear
@@ -121,8 +121,9 @@ def test_rates_that_train_nothing_are_refused(rate: str, tmp_path: Path, capsys:
     command = ["convert", str(tmp_path / "net.npz"), *METHODS["tuned"], "--rate", rate, "--input-scale", "0.004"]
     assert main([*command, "--data", str(tmp_path / "data.npy"), "-o", str(tmp_path / "out.nsnet")]) == 2
     assert "it must be a number above 0" in capsys.readouterr().err
-    with pytest.raises(InputError, match="rate is"):
-        TuneOptions(rate=float(rate))
+    for options in (TuneOptions, ScaleOptions):
+        with pytest.raises(InputError, match="rate is"):
+            options(rate=float(rate))
 
 
 @pytest.mark.parametrize(

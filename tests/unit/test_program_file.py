@@ -29,6 +29,7 @@ from neurosim.network import (
     DeltaGru,
     DeltaLstm,
     Dense,
+    Hybrid,
     Layer,
     Leaky,
     Lif,
@@ -66,6 +67,10 @@ def everything() -> Network:
         "reset_phase": 4,
     }
     current: dict[str, Any] = {"current_keep": np.array([8192]), "current_bias": np.array([-3]), "old_current": True}
+    hybrid = Hybrid(
+        multiplier=np.arange(9), shift=np.array([3]), bias=np.array([-7]), residual=np.arange(9), function="sigmoid",
+        omega=5, omega_shift=1, fraction=9, index_fraction=7, lowest=-3, highest=4, state_bits=20, waits=2,
+    )  # fmt: skip
     layers = [
         Layer("input ä", (2, 6, 7), Delta(5 << 12, 11, 5)),
         Layer("spikes", (9,), Relay(True)),
@@ -81,6 +86,7 @@ def everything() -> Network:
         Layer("gru", (3,), DeltaGru(threshold=9, start=3, update_bias=np.arange(3) << 20, sum_fraction=17)),
         Layer("lstm", (2,), DeltaLstm(activation_fraction=6, activation_bits=12, table_fraction=5, sum_bits=40)),
         Layer("largest", (3,), MaxRounding(np.arange(3), np.array([2]), np.array([-5]), places=3, threshold=2)),
+        Layer("hybrid", (9,), hybrid),
     ]
     connections = [
         Connection(("input ä",), "conv", conv, Delay("synapse", np.abs(conv.weights) % 5), 24),
@@ -95,6 +101,7 @@ def everything() -> Network:
         Connection(("gru",), "lstm", Dense(rng.integers(-9, 9, (2, 3))), compartments=(3,)),
         Connection(("lstm",), "lstm", Dense(rng.integers(-9, 9, (8, 2)))),
         Connection(("spikes",), "largest", sparse),
+        Connection(("dense",), "hybrid", Dense(np.eye(9))),
     ]
     return Network(layers, connections, "everything")
 
