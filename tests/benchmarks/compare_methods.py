@@ -104,7 +104,10 @@ def _cell(row: dict[str, Any]) -> str:
     cell = f"{value} ({low} to {high})"
     if row.get("warnings"):
         return cell + ", does not keep up"
-    return cell if row["latency_s"] is None else f"{cell}, {row['latency_s'] * 1e6:,.3g}"
+    if row["latency_s"] is None:
+        return cell
+    latency_us = float(f"{row['latency_s'] * 1e6:.3g}")
+    return f"{cell}, {latency_us:,g}"
 
 
 @click.command()
