@@ -55,9 +55,7 @@ def write_network(group: h5py.Group, network: Network) -> None:
         part = layers.create_group(str(i))
         put_text(part, "name", layer.name)
         put_number(part, "shape", layer.shape)
-        unit = layer.unit
-        values = {item.name: getattr(unit, item.name) for item in fields(unit)}
-        _write_values(part.create_group("unit"), {"kind": unit.kind, **values})
+        _write_values(part.create_group("unit"), layer.unit.parameters())
     connections = group.create_group("connections")
     for i, connection in enumerate(network.connections):
         part = connections.create_group(str(i))
@@ -124,6 +122,7 @@ def _read_unit(part: Fields, shape: tuple[int, ...] | None) -> Unit | None:
     types = {item.name: str(item.type) for item in fields(UNITS[kind])}
     arrays = [name for name, form in types.items() if form == "IntArray"]
     part.only(arrays, ["kind", *(name for name in types if name not in arrays)])
+    types = {name: form for name, form in types.items() if name not in UNITS[kind].omitted or name in part.group.attrs}
     values: dict[str, Any] = {}
     for name, form in types.items():
         if form == "IntArray":

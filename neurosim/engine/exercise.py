@@ -54,7 +54,7 @@ def exercise_network() -> tuple[Network, dict[str, NDArray[np.int64]]]:
         Layer("dense", (5,), Sigma()),
         Layer("membranes", (6,), CurrentLif(voltage_keep=kept, current_keep=kept, threshold=kept // 80, start=1)),
         Layer("rounding", (5,), Rounding(np.array([3]), np.array([2]), np.array([7]))),
-        Layer("hybrid", (5,), Hybrid(multiplier=kept, shift=np.array([9]), function="tanh")),
+        Layer("hybrid", (5,), Hybrid(multiplier=kept, shift=np.array([9]), function="tanh", reset_interval=2)),
     ]
     connections = [
         Connection(("in",), "conv", conv, None, 24),

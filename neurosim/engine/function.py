@@ -163,14 +163,15 @@ class _LayerState:
 
     def _update_hybrid(self, unit: Hybrid) -> _Update:
         a, none, shape = self.activation, self.no_frame, self.layer.shape
-        state = (self.bias, self.state["residual"], spread(unit.multiplier, shape), spread(unit.shift, shape))
+        start = unit.initial_state(a.size)["residual"]
+        state = (self.bias, self.state["residual"], start, spread(unit.multiplier, shape), spread(unit.shift, shape))
         numbers = np.array(
             (unit.omega, unit.omega_shift, unit.fraction, unit.lowest, unit.highest, unit.widest), dtype=np.int64
         )
         fixed = (*state, unit.table, numbers, {"identity": 0, "relu": 1}.get(unit.function, 2))
         update, first, waits = hybrid_kernels.update_hybrid, self.first, unit.waits
         return lambda timestep, frame, *out: update(
-            a, none if frame is None else frame, *fixed, timestep <= waits, first, *out
+            a, none if frame is None else frame, *fixed, timestep <= waits, unit.clears(timestep), first, *out
         )
 
 

@@ -26,12 +26,14 @@ def update_hybrid(
     frame,
     bias,
     residual,
+    start,
     multiplier,
     shift,
     table,
     numbers,
     function,
     idle,
+    cleared,
     first,
     neuron,
     value,
@@ -40,7 +42,7 @@ def update_hybrid(
     """Step of `Hybrid`; return the number of messages.
 
     `numbers` are (omega, omega_shift, fraction, lowest, highest, widest); `function` is 0 for the identity, 1 for the
-    ReLU, 2 for `table`. `idle`: the unit stands still.
+    ReLU, 2 for `table`. `idle`: the unit stands still; `cleared`: residuals are set to `start` first.
     """
     omega, omega_shift, fraction, lowest, highest, widest = numbers
     limit = (np.int64(1) << np.int64(31)) - 1
@@ -58,7 +60,8 @@ def update_hybrid(
         elif function == 2:
             f = table[min(max(f, -reach), reach) + reach]
         old = residual[i]
-        v = min(max(old + _halves_to_even(f * omega, omega_shift), -widest), widest)
+        kept = start[i] if cleared else old
+        v = min(max(kept + _halves_to_even(f * omega, omega_shift), -widest), widest)
         n = min(max(v >> fraction, lowest), highest)
         v -= n << fraction
         residual[i] = v

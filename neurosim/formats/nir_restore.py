@@ -62,6 +62,8 @@ def _unit(values: Any) -> Unit:
         raise ModelError(f'its metadata hold unit kind "{kind}", which is not known{suggest(str(kind), UNITS)}')
     types = {"int": int, "bool": bool, "str": str}
     for item in fields(UNITS[kind]):
+        if item.name in UNITS[kind].omitted and item.name not in values:
+            continue
         value = values[item.name]
         if str(item.type) == "IntArray":
             _integers(value)

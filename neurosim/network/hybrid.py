@@ -7,6 +7,7 @@ value in fine steps (omega large) lies only the size of the step, and what round
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,7 +31,8 @@ class Hybrid(Unit):
     of 2**-fraction, or a tanh or sigmoid in these units, of y in units of 2**-index_fraction. v += round(f * omega /
     2**omega_shift), kept within +-(2**(state_bits - 1) - 1); n = floor(v / 2**fraction), kept within lowest..highest;
     v -= n * 2**fraction; the message is n. What the limits of n hold back thus stays in v. y is kept within 32 bits.
-    Through timestep `waits` the unit stands still: it takes nothing up and sends nothing.
+    Through timestep `waits` the unit stands still: it takes nothing up and sends nothing. With a reset interval R v is
+    set to `residual` before the step whenever timestep % R == reset_phase.
 
     Attributes
     ----------
@@ -54,6 +56,8 @@ class Hybrid(Unit):
         2..40.
     waits
         Timesteps: by then what was fed in the first one arrives.
+    reset_interval, reset_phase
+        In timesteps; an interval of 0 is none.
     """
 
     multiplier: IntArray
@@ -69,10 +73,13 @@ class Hybrid(Unit):
     highest: int = WIDEST - 1
     state_bits: int = 24
     waits: int = 0
+    reset_interval: int = 0
+    reset_phase: int = 0
 
     kind = "hybrid"
     state_names = ("residual",)
     takes_frames = True
+    omitted: ClassVar[dict[str, Any]] = {"reset_interval": 0, "reset_phase": 0}
 
     def __post_init__(self) -> None:
         for name in ("multiplier", "shift", "bias", "residual"):
@@ -91,10 +98,16 @@ class Hybrid(Unit):
             ("index_fraction", 1, MAX_FRACTION),
             ("state_bits", 2, MAX_STATE_BITS),
             ("waits", 0, 1 << 40),
+            ("reset_interval", 0, 1 << 31),
         ):
             values = np.asarray(getattr(self, name))
             if values.min() < low or values.max() > high:
                 raise ModelError(f"{name} reaches {values.min()}..{values.max()}; it must lie in {low}..{high}")
+        if not 0 <= self.reset_phase <= max(self.reset_interval - 1, 0):
+            raise ModelError(
+                f"reset_interval {self.reset_interval} with phase {self.reset_phase}; "
+                "the phase must be less than the interval, 0 without one"
+            )
         if not -WIDEST <= self.lowest <= self.highest < WIDEST:
             raise ModelError(
                 f"lowest {self.lowest} and highest {self.highest}; they must rise and lie in {-WIDEST}..{WIDEST - 1}"
@@ -115,6 +128,10 @@ class Hybrid(Unit):
         """Table of the function, one 0 where it has none."""
         return table(self.function, self.index_fraction, self.fraction) if self.function in TABLES else _NONE
 
+    def clears(self, timestep: int) -> bool:
+        """Return whether v is set to its first value before the step of `timestep`."""
+        return self.reset_interval > 0 and timestep % self.reset_interval == self.reset_phase
+
     def initial_state(self, size: int) -> State:
         """Return the residuals given: one for all, or one per neuron."""
         if self.residual.size not in (1, size):
@@ -126,6 +143,8 @@ class Hybrid(Unit):
     ) -> IntArray:
         if timestep <= self.waits:
             return np.zeros_like(activation)
+        if self.clears(timestep):
+            state["residual"][:] = self.residual
         product = (activation + frame + spread(self.bias, shape)) * spread(self.multiplier, shape)
         f = np.clip(shift_and_round(product, spread(self.shift, shape), "half_even"), 1 - WIDEST, WIDEST - 1)
         if self.function == "relu":

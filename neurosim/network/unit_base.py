@@ -69,6 +69,8 @@ class Unit(ABC):
     state_names: ClassVar[tuple[str, ...]]
     takes_frames: ClassVar[bool] = False
     """Whether a layer of this unit can be fed with frames."""
+    omitted: ClassVar[dict[str, Any]] = {}
+    """Parameters, and values at which files leave them out."""
     compartments: ClassVar[int] = 1
     """Accumulators of each neuron; of several, each takes a neuron slot of its own on a chip, and an update."""
 
@@ -105,13 +107,15 @@ class Unit(ABC):
         int64 (n,): message of each neuron, 0 where none is sent.
         """
 
+    def parameters(self) -> dict[str, Any]:
+        """Return the kind and the parameters, but for those at which `omitted` leaves them out."""
+        values: dict[str, Any] = {"kind": self.kind, **{item.name: getattr(self, item.name) for item in fields(self)}}
+        return {name: v for name, v in values.items() if name not in self.omitted or v != self.omitted[name]}
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the kind and the parameters as plain values."""
-        out: dict[str, Any] = {"kind": self.kind}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            out[item.name] = value.tolist() if isinstance(value, np.ndarray) else value
-        return out
+        """Return the kind and the parameters as plain values, as `parameters` does."""
+        values = self.parameters()
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Unit) and self.to_dict() == other.to_dict()

@@ -97,7 +97,7 @@ def random_rounding(rng: Rng, shape: tuple[int, ...], bias: Any) -> Rounding:
 
 def random_hybrid(rng: Rng, shape: tuple[int, ...], bias: Any) -> Hybrid:
     sizes = [1, shape[0], int(np.prod(shape))]
-    fraction = int(rng.integers(1, 9))
+    fraction, interval = int(rng.integers(1, 9)), int(rng.integers(0, 4))
     return Hybrid(
         multiplier=rng.integers(0, 200, rng.choice(sizes)),
         shift=rng.integers(0, 9, rng.choice(sizes)),
@@ -112,6 +112,8 @@ def random_hybrid(rng: Rng, shape: tuple[int, ...], bias: Any) -> Hybrid:
         highest=int(rng.choice([20, (1 << 31) - 1])),
         state_bits=int(rng.choice([12, 24, 40])),
         waits=int(rng.integers(0, 3)),
+        reset_interval=interval,
+        reset_phase=int(rng.integers(0, max(interval, 1))),
     )
 
 

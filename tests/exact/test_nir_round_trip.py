@@ -65,6 +65,7 @@ def units(rng: Rng, shape: tuple[int, ...]) -> Unit:
         lambda: Hybrid(
             multiplier=some(0, 99), shift=some(0, 9), bias=some(-99, 99), residual=rng.integers(0, 9, size),
             function=str(rng.choice(["relu", "tanh"])), omega=5, omega_shift=1, lowest=-3, waits=2,
+            reset_interval=3, reset_phase=int(rng.integers(0, 3)),
         ),
     )  # fmt: skip
     return kinds[rng.integers(0, len(kinds))]()

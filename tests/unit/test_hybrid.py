@@ -60,6 +60,23 @@ def test_it_stands_still_while_it_waits() -> None:
     assert drive(unit(waits=2, bias=16), [0, 99, 0]) == [0, 0, 1]
 
 
+def test_a_reset_brings_the_first_residual_back() -> None:
+    # In sixteenths: 12 + 5 = 16 + 1, 1 + 5; then from 12 again, whatever was left: 12 + 3, 15 + 5 = 16 + 4.
+    assert drive(unit(residual=12, reset_interval=2, reset_phase=1), [5, 5, 3, 5]) == [1, 0, 0, 1]
+    assert drive(unit(residual=12), [5, 5, 3, 5]) == [1, 0, 0, 0]
+    assert drive(unit(residual=12, reset_interval=2, reset_phase=1), [5, 5, 5, 5]) == [1, 0, 1, 0]
+    assert drive(unit(residual=12), [5, 5, 5, 5]) == [1, 0, 0, 1]
+    # A unit that waits is not reset before it begins.
+    assert drive(unit(residual=12, waits=1, reset_interval=3, reset_phase=0), [9, 2, 5, 2]) == [0, 0, 1, 0]
+
+
+def test_a_reset_that_is_none_takes_no_place_in_files() -> None:
+    assert "reset_interval" not in unit().to_dict()
+    there = unit(reset_interval=4, reset_phase=3)
+    assert there.to_dict()["reset_phase"] == 3
+    assert unit_from_dict(there.to_dict()) == there != unit()
+
+
 @pytest.mark.parametrize(
     ("function", "true"), [("tanh", math.tanh), ("sigmoid", lambda x: 1 / (1 + math.exp(-x)))]
 )  # fmt: skip
@@ -79,6 +96,9 @@ def test_messages_add_up_to_the_function(function: str, true: Any, x: float) -> 
         ({"shift": 63}, "0..62"),
         ({"multiplier": -1}, "multiplier reaches -1..-1"),
         ({"lowest": 3, "highest": 2}, "they must rise"),
+        ({"reset_interval": 4, "reset_phase": 4}, "reset_interval 4 with phase 4; the phase must be less"),
+        ({"reset_phase": 1}, "reset_interval 0 with phase 1"),
+        ({"reset_interval": -1}, "reset_interval reaches -1..-1"),
         ({"residual": 200, "state_bits": 8}, "holds \\+-127"),
     ],
 )

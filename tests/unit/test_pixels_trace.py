@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from neurosim.compiler import read_network_file
+from neurosim.compiler import read_network_file, write_network_file
 from neurosim.engine import FunctionRun
 from neurosim.network import Network, run_reference
 from neurosim_traces import Workload, workload
@@ -34,6 +35,12 @@ def arrays(pixels: Workload) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def claims(pixels: Workload) -> Any:
     return json.loads((pixels.model_path.parent / "accuracy.json").read_text(encoding="utf-8"))
+
+
+def test_the_network_is_written_as_it_was_shipped(pixels: Workload, network: Network, tmp_path: Path) -> None:
+    """What units have got since is left out of the files of those that do without."""
+    write_network_file(network, tmp_path / "again.nsnet")
+    assert (tmp_path / "again.nsnet").read_bytes() == pixels.model_path.read_bytes()
 
 
 def test_frames_are_pixels_and_a_zero(arrays: dict[str, Any]) -> None:

@@ -87,6 +87,7 @@ def everything() -> Network:
         Layer("lstm", (2,), DeltaLstm(activation_fraction=6, activation_bits=12, table_fraction=5, sum_bits=40)),
         Layer("largest", (3,), MaxRounding(np.arange(3), np.array([2]), np.array([-5]), places=3, threshold=2)),
         Layer("hybrid", (9,), hybrid),
+        Layer("reset", (9,), Hybrid(multiplier=3, shift=1, reset_interval=6, reset_phase=5)),
     ]
     connections = [
         Connection(("input ä",), "conv", conv, Delay("synapse", np.abs(conv.weights) % 5), 24),
@@ -102,6 +103,7 @@ def everything() -> Network:
         Connection(("lstm",), "lstm", Dense(rng.integers(-9, 9, (8, 2)))),
         Connection(("spikes",), "largest", sparse),
         Connection(("dense",), "hybrid", Dense(np.eye(9))),
+        Connection(("dense",), "reset", Dense(np.eye(9))),
     ]
     return Network(layers, connections, "everything")
 
