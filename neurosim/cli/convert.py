@@ -8,11 +8,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from neurosim.cli import common, convert_gated, convert_rates
+from neurosim.cli import common, convert_gated, convert_spiking
 from neurosim.errors import InputError
 
 PATH = click.Path(path_type=Path)
-METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", "lif", *convert_gated.METHODS)
+METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", *convert_spiking.OPTIONS, *convert_gated.METHODS)
 
 
 @click.command("convert")
@@ -82,7 +82,9 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", "lif", *convert_gat
     "--bits", type=click.IntRange(2, 16), default=8, show_default=True, help="Of weights; fixed-point: of all."
 )
 @click.option("--rule", help="Fixed-point: auto, a density's name, or max.  [default: auto]")
-@click.option("--timesteps", type=click.IntRange(min=2), metavar="T", help="Lif: of a sample.  [default: 32]")
+@click.option(
+    "--timesteps", type=click.IntRange(min=1), metavar="T", help="Lif, hybrid: of a sample.  [default: 32; hybrid: 8]"
+)
 @click.option(
     "--percentile", type=float, metavar="P", help="Lif: of activations, to be the highest rate.  [default: 99.9]"
 )
@@ -93,8 +95,22 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", "lif", *convert_gat
 )
 @click.option(
     "--first",
-    type=click.Choice(["half", "empty"]),
-    help="Lif: what membranes hold at first, half a threshold or nothing.  [default: half]",
+    type=click.Choice(["half", "empty", "random"]),
+    help="What a sample starts with. Lif: half a threshold or nothing; hybrid: half a message left over, or residuals "
+    "drawn from 0 to 1.  [default: half]",
+)
+@click.option(
+    "--omega",
+    multiple=True,
+    metavar="N|NAME=N",
+    help="Hybrid: messages for a value of 1 in a timestep, of all layers, one a layer, or by name; names with a * are "
+    "groups.",
+)
+@click.option(
+    "--read",
+    type=click.IntRange(min=1),
+    metavar="R",
+    help="Hybrid: last timesteps of a sample that the answer is read from.  [default: all]",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Of training the weights.  [default: 3]")
 @click.option("--rate", type=float, help="Of training the weights.  [default: 0.01]")
@@ -109,8 +125,9 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     or .onnx).
 
     The network sends values each frame (rounding), changes (sigma-delta), changes above a threshold in lava's fixed
-    point (lava, a NetX file), fixed-point values whose formats come from channel statistics (fixed-point), or spikes at
-    rates that stand for values (lif). Feed-forward networks of linear layers, convolutions, sums,
+    point (lava, a NetX file), fixed-point values whose formats come from channel statistics (fixed-point), spikes at
+    rates that stand for values (lif), or values in steps of 1 / omega, timestep after timestep, what is left being kept
+    for the next (hybrid). Feed-forward networks of linear layers, convolutions, sums,
     pools, ReLU and clips.
     GRUs and LSTMs with a linear layer behind become delta networks (delta-gru, delta-lstm) in the number formats of the
     published accelerator; their frames are numbers in steps of 1/256.
@@ -153,8 +170,8 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     if method == "lava":
         _to_lava(graph, inputs, test or (inputs, None), scale, output, given)
         return
-    if method == "lif":
-        convert_rates.convert(graph, inputs, test, scale, output, given)
+    if method in convert_spiking.OPTIONS:
+        convert_spiking.convert(method, graph, inputs, test, scale, output, given)
         return
     with StageProgress() as progress:
         found = _convert(graph, method, inputs, test, scale, given, progress)
@@ -234,17 +251,17 @@ def _write_frames(path: Path, frames: Any) -> None:
 
 def _refuse(method: str, given: dict[str, Any]) -> None:
     """Refuse options that the method, or the others given, leave without effect."""
-    fixed, lava, lif, gated = (
+    fixed, lava, spiking, gated = (
         method == "fixed-point",
         method == "lava",
-        method == "lif",
+        method in convert_spiking.OPTIONS,
         method in convert_gated.METHODS,
     )
     if (lava or gated) and not given["thresholds"]:
         raise click.UsageError(f"--to {method} needs --threshold T, of all layers, or one a layer.")
     bits_given = click.get_current_context().get_parameter_source("bits") is not ParameterSource.DEFAULT
     has_rule = fixed
-    fixed = fixed or lava or lif or gated
+    fixed = fixed or lava or spiking or gated
     wrong = {
         "--threshold": given["thresholds"] and not (lava or gated),
         "--read-out": given["read_out"] and not gated,
@@ -258,10 +275,10 @@ def _refuse(method: str, given: dict[str, Any]) -> None:
         "--rule": given["rule"] and not has_rule,
         "--epochs": given["epochs"] and given["weights"] != "tuned",
         "--rate": given["rate"] is not None and given["weights"] != "tuned",
-        "--per": given["per"] and (lava or lif or gated or given["scales"]),
+        "--per": given["per"] and (lava or spiking or gated or given["scales"]),
         "--within": given["within"] is not None and len(given["tradeoffs"]) < 2,
         "--curve": given["curve"] and not given["tradeoffs"],
-        **{f"--{name}": given[name] is not None and not lif for name in convert_rates.OPTIONS},
+        **convert_spiking.check_options(method, given),
     }
     named = [option for option, is_wrong in wrong.items() if is_wrong]
     if named:

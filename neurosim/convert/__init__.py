@@ -17,7 +17,9 @@ from neurosim.convert.delta_gru_training import DeltaTraining, train_delta_gru
 from neurosim.convert.delta_lstm import run_delta_lstm
 from neurosim.convert.gated import GatedFormats, GatedNetwork, to_gated
 from neurosim.convert.gated_runs import GatedReport, GatedRun, describe_gated, run_gated
+from neurosim.convert.hybrid import HybridNetwork, HybridReport, convert_hybrid, describe_hybrid, to_hybrid
 from neurosim.convert.hybrid_lmu import IntegerLmu, LmuOptions, convert_lmu
+from neurosim.convert.hybrid_options import HybridOptions
 from neurosim.convert.integers import IntegerOptions, to_network
 from neurosim.convert.lava import LavaNetwork, LavaReport, describe_lava, to_lava
 from neurosim.convert.order import temporal_order
@@ -37,6 +39,9 @@ __all__ = [
     "GatedNetwork",
     "GatedReport",
     "GatedRun",
+    "HybridNetwork",
+    "HybridOptions",
+    "HybridReport",
     "IntegerLmu",
     "IntegerOptions",
     "LavaNetwork",
@@ -54,6 +59,7 @@ __all__ = [
     "Term",
     "TuneOptions",
     "choose_formats",
+    "convert_hybrid",
     "convert_lmu",
     "convert_quantised",
     "convert_rates",
@@ -62,6 +68,7 @@ __all__ = [
     "count_spikes",
     "describe",
     "describe_gated",
+    "describe_hybrid",
     "describe_lava",
     "describe_rates",
     "integer_frames",
@@ -75,6 +82,7 @@ __all__ = [
     "sweep",
     "temporal_order",
     "to_gated",
+    "to_hybrid",
     "to_lava",
     "to_network",
     "to_rates",

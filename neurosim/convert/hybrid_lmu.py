@@ -13,18 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosim.convert.hybrid_numbers import WIDEST, IntArray, multiplier, residuals
 from neurosim.errors import ModelError
 from neurosim.network import Connection, Delay, Dense, Hybrid, Layer, Network, Relay, Rounding
 from neurosim.network.function_tables import table
 from neurosim.network.rounding import shift_and_round
 from neurosim.train.lmu import Lmu, rounded
 
-IntArray = NDArray[np.int64]
-WIDEST = 1 << 31
 LATE = 3
 """Timesteps from a step's input to its answer."""
-MULTIPLIER_BITS = 24
-"""The memory's multiplier is below 2**24: with a sum of 32 bits the product stays within 62."""
 
 
 @dataclass(frozen=True)
@@ -226,9 +223,9 @@ def convert_lmu(lmu: Lmu, options: LmuOptions) -> IntegerLmu:
     from_input, b_exponent = _fixed(b, options.weight_bits, extra)
     limits = lmu.memory_limits or (-WIDEST, WIDEST - 1)
     unit_per_one = 2.0 ** (exponent + extra) * lmu.omega_memory
-    multiplier, shift = _multiplier(2.0**options.memory_fraction / unit_per_one)
+    factor, shift = multiplier(2.0**options.memory_fraction / unit_per_one)
     memory = Hybrid(
-        multiplier=multiplier, shift=shift, residual=_residuals(lmu.start_memory, options.memory_fraction),
+        multiplier=factor, shift=shift, residual=residuals(lmu.start_memory, options.memory_fraction),
         **_omega(lmu.omega_memory), fraction=options.memory_fraction, lowest=limits[0], highest=limits[1], waits=1,
     )  # fmt: skip
     reals = (lmu.input / lmu.scale, lmu.state / lmu.omega_hidden, lmu.memory / lmu.omega_memory)
@@ -236,10 +233,10 @@ def convert_lmu(lmu: Lmu, options: LmuOptions) -> IntegerLmu:
     fixed = [_fixed(real, options.weight_bits, finest) for real in reals]
     common = max(e for _, e in fixed)
     hidden_weights = [w << (common - e) for w, e in fixed]
-    multiplier, shift = _multiplier(2.0 ** (options.index_fraction - common))
+    factor, shift = multiplier(2.0 ** (options.index_fraction - common))
     hidden = Hybrid(
-        multiplier=multiplier, shift=shift, bias=_whole(lmu.bias * 2.0**common, "biases of the hidden layer"),
-        residual=_residuals(lmu.start_hidden, options.hidden_fraction), function=lmu.activation,
+        multiplier=factor, shift=shift, bias=_whole(lmu.bias * 2.0**common, "biases of the hidden layer"),
+        residual=residuals(lmu.start_hidden, options.hidden_fraction), function=lmu.activation,
         **_omega(lmu.omega_hidden), fraction=options.hidden_fraction, index_fraction=options.index_fraction, waits=2,
     )  # fmt: skip
     readout, e = rounded(lmu.readout / lmu.omega_hidden, options.weight_bits)
@@ -268,26 +265,8 @@ def _whole(values: NDArray[Any], what: str) -> IntArray:
     return whole
 
 
-def _residuals(values: NDArray[Any], fraction: int) -> IntArray:
-    """Return residuals in 2**-fraction, rounded down, so that they stay below 1."""
-    whole: IntArray = np.floor(values * 2.0**fraction).astype(np.int64)
-    return whole
-
-
-def _multiplier(value: float) -> tuple[IntArray, IntArray]:
-    """Return a multiplier and shift whose quotient is `value` to 24 bits; exact where it is a power of two."""
-    mantissa, exponent = np.frexp(value)
-    shift = MULTIPLIER_BITS - int(exponent)
-    whole = round(float(mantissa) * 2.0**MULTIPLIER_BITS)
-    while whole % 2 == 0 and shift > 0:
-        whole, shift = whole // 2, shift - 1
-    if not 0 <= shift <= 62 or whole >= WIDEST:
-        raise ModelError(f"a factor of {value:.3g} from sums to states fits no multiplier and shift; scale the weights")
-    return np.array([whole]), np.array([shift])
-
-
 def _omega(value: float) -> dict[str, Any]:
-    multiplier, shift = _multiplier(value)
+    factor, shift = multiplier(value)
     if shift[0] > 31:
         raise ModelError(f"an omega of {value:.3g} is too small; choose 2**-8 or more")
-    return {"omega": int(multiplier[0]), "omega_shift": int(shift[0])}
+    return {"omega": int(factor[0]), "omega_shift": int(shift[0])}

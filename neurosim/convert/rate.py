@@ -17,22 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.convert.convert import agreement, check_labels, integer_frames, weight_bits_of
+from neurosim.convert.convert import check_labels, integer_frames, weight_bits_of
 from neurosim.convert.integers import IntegerOptions, connect, density_of, term_weights
 from neurosim.convert.passes import batches, dense_operations, run
 from neurosim.convert.plan import Plan, Site, make_plan
 from neurosim.convert.scales import check_frames
 from neurosim.convert.spike_counting import SpikeCounts, count_spikes
+from neurosim.convert.spiking_read_out import DECAY_BITS, curve, curve_timesteps, fitting_shift, read_out, window
 from neurosim.errors import InputError, ModelError, join_errors
 from neurosim.formats.dense_graph import DenseGraph, FloatArray, Pool2d
 from neurosim.formats.spike_codes import encode
-from neurosim.network import Connection, Layer, Leaky, Lif, Network, Relay, Unit
+from neurosim.network import Connection, Layer, Lif, Network, Relay, Unit
 
 INPUTS = ("graded", "spikes")
 STARTS = ("half", "empty")
-DECAY_BITS = 12
-FINEST_SHIFT = 6
-"""Membranes count in at most 1/64 of a weight's step."""
 ROOM_BITS = 3
 """A membrane can hold 8 thresholds: what arrives in a timestep may exceed one."""
 
@@ -229,30 +227,21 @@ def _levels(plan: Plan, inputs: NDArray[Any], options: RateOptions) -> tuple[tup
 
 def _unit(site: Site, density: float, level: float, last: bool, options: RateOptions) -> tuple[Unit, float]:
     """Return a layer's unit, and the units of its membrane for 1."""
-    limit = 1 << (options.state_bits - 1)
-    reach = level * density * (2 * options.timesteps if last else 1 << ROOM_BITS)
-    shift = min(FINEST_SHIFT, math.floor(math.log2(limit / max(reach, 1.0))))
-    if shift < 0:
-        raise ModelError(
-            f"layer {site.name}: its membrane needs to hold {reach:.0f}; {options.state_bits} bits hold {limit - 1}: "
-            "use fewer bits for weights, inputs as spikes, or more bits for membranes"
-        )
-    scale = density * 2.0**shift
-    keep = {"voltage_keep": np.array([1 << DECAY_BITS]), "decay_bits": DECAY_BITS, "state_bits": options.state_bits}
-    shared: dict[str, Any] = {
-        **keep, "activation_shift": shift, "bias": np.rint(site.bias * scale).astype(np.int64), "start": site.depth,
-        "reset_interval": options.timesteps, "reset_phase": (site.depth + 1) % options.timesteps,
-    }  # fmt: skip
     if last:
-        return Leaky(**shared), scale
+        return read_out(site, density, level, options.timesteps, options.state_bits)
+    shift = fitting_shift(site, level * density * (1 << ROOM_BITS), options.state_bits)
+    scale = density * 2.0**shift
     whole = round(level * scale)
     if whole < 1:
         raise ModelError(f"layer {site.name}: its threshold is less than a step of its membrane; use more bits")
     # A membrane that starts at half a threshold is one that starts empty and counts from there.
     threshold = whole // 2 if options.first == "half" else whole
-    return Lif(
-        threshold=np.array([threshold]), reset=np.array([threshold - whole]), subtract=True, **shared
-    ), scale  # fmt: skip
+    unit = Lif(
+        voltage_keep=np.array([1 << DECAY_BITS]), decay_bits=DECAY_BITS, state_bits=options.state_bits,
+        activation_shift=shift, bias=np.rint(site.bias * scale).astype(np.int64), threshold=np.array([threshold]),
+        reset=np.array([threshold - whole]), subtract=True, **window(site, options.timesteps),
+    )  # fmt: skip
+    return unit, scale
 
 
 @dataclass(frozen=True)
@@ -296,11 +285,6 @@ class RateReport:
         return {**vars(self), "curve": list(self.curve)}
 
 
-def curve_timesteps(timesteps: int) -> tuple[int, ...]:
-    """Return the timesteps of a report's curve: powers of two from 2, and the last."""
-    return tuple(sorted({*(1 << i for i in range(1, timesteps.bit_length()) if 1 << i <= timesteps), timesteps}))
-
-
 def describe_rates(
     found: RateNetwork, plan: Plan, inputs: Any, labels: Any = None, progress: Any = None
 ) -> tuple[RateReport, SpikeCounts]:
@@ -327,24 +311,15 @@ def describe_rates(
     labels = None if labels is None else check_labels(labels, n, plan.sites[-1].size)
     at = curve_timesteps(steps)
     counts = count_spikes(found.network, lambda part: found.frames(inputs[part]), n, steps, at, progress)
-    wanted = np.concatenate([run(plan, inputs[part])[-1].reshape(-1, plan.sites[-1].size) for part in batches(n, 500)])
-    low, high = plan.sites[-1].low, plan.sites[-1].high
-    curve = []
-    for t in at:
-        answers = np.clip(counts.answers[t] / (found.answer_scale * t), low, high)
-        messages = counts.messages[:-1, :t].sum(axis=1) / n
-        curve.append({
-            "timesteps": t, **agreement(answers, wanted, labels), "spikes": float(messages[1:].sum()),
-            "input_messages": float(messages[0]), "synops": float(counts.synops[:-1, :t].sum() / n),
-        })  # fmt: skip
-    end = {key: value for key, value in curve[-1].items() if key != "timesteps"}
+    rows = curve(plan, inputs, labels, counts, at, lambda t: counts.answers[t] / (found.answer_scale * t))
+    end = {key: value for key, value in rows[-1].items() if key != "timesteps"}
     report = RateReport(
         samples=n,
         timesteps=steps,
         dense_operations=dense_operations(plan),
         layer_messages=dict(zip(counts.names[:-1], (counts.messages[:-1].sum(axis=1) / n).tolist(), strict=True)),
         weight_bits=weight_bits_of(found.network),
-        curve=tuple(curve),
+        curve=tuple(rows),
         **end,
     )
     return report, counts

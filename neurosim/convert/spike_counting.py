@@ -28,9 +28,12 @@ class SpikeCounts:
     ----------
     names
         Layers.
-    messages, synops
-        int64 (layers, timesteps): messages of all samples, and synapses that they meet, in each timestep of the
-        layer's own window: as many timesteps as a sample has, from the one in which its first frame arrives.
+    messages, synops, unit_adds
+        int64 (layers, timesteps): messages of all samples, synapses that they meet, and those that they would meet as
+        unit spikes, in each timestep of the layer's own window: as many timesteps as a sample has, from the one in
+        which its first frame arrives.
+    ranges
+        Per layer, int64 (2, n): the least and greatest message of each neuron, 0 among them.
     answers
         Per timestep asked for, int64 (samples, n): what the last layer sent up to it, added up (spikes), or what it
         sent in it (a membrane that is read out).
@@ -41,6 +44,8 @@ class SpikeCounts:
     names: tuple[str, ...]
     messages: IntArray
     synops: IntArray
+    unit_adds: IntArray
+    ranges: tuple[IntArray, ...]
     answers: dict[int, IntArray]
     samples: int
 
@@ -82,7 +87,8 @@ def count_spikes(
         raise InputError(f"answers are asked for at timesteps {list(wanted)}; a sample has 1..{timesteps}")
     steps = [_steps(connection) for connection in network.connections]
     structural, _ = network.fan_out
-    tally = np.zeros((2, len(network.layers), timesteps), dtype=np.int64)
+    tally = np.zeros((3, len(network.layers), timesteps), dtype=np.int64)
+    ranges = tuple(np.zeros((2, layer.size), dtype=np.int64) for layer in network.layers)
     answers: dict[int, list[IntArray]] = {t: [] for t in wanted}
     for part in batches(samples, BATCH):
         given = np.asarray(frames(part))
@@ -92,11 +98,13 @@ def count_spikes(
                 f"frames of samples {part.start} to {part.stop - 1} have shape {list(given.shape)}; "
                 f"give ({wide[0]}, {timesteps} or 1, {wide[1]})"
             )
-        _run(network, steps, given, timesteps, structural, tally, answers)
+        _run(network, steps, given, timesteps, structural, tally, ranges, answers)
         if progress:
             progress(part.stop, samples)
     joined = {t: np.concatenate(found) for t, found in answers.items()}
-    return SpikeCounts(tuple(layer.name for layer in network.layers), tally[0], tally[1], joined, samples)
+    return SpikeCounts(
+        tuple(layer.name for layer in network.layers), tally[0], tally[1], tally[2], ranges, joined, samples
+    )
 
 
 def _steps(connection: Connection) -> int:
@@ -116,12 +124,13 @@ def _run(
     timesteps: int,
     structural: IntArray,
     tally: IntArray,
+    ranges: tuple[IntArray, ...],
     answers: dict[int, list[IntArray]],
 ) -> None:
-    """Run one batch; add to `tally` and `answers`."""
+    """Run one batch; add to `tally`, `ranges` and `answers`."""
     samples, late, fed = len(frames), network.layer_delays, network.inputs
     states = [
-        {name: np.zeros((samples, layer.size), dtype=np.int64) for name in layer.unit.state_names}
+        {name: np.tile(first, (samples, 1)) for name, first in layer.unit.initial_state(layer.size).items()}
         for layer in network.layers
     ]
     sent: dict[tuple[int, int], IntArray] = {}
@@ -144,7 +153,9 @@ def _run(
             if 1 <= own <= timesteps:
                 some = np.count_nonzero(message, axis=0)
                 fan = structural[network.offsets[i] : network.offsets[i + 1]]
-                tally[:, i, own - 1] += some.sum(), some @ fan
+                tally[:, i, own - 1] += some.sum(), some @ fan, np.abs(message).sum(axis=0) @ fan
+                np.minimum(ranges[i][0], message.min(axis=0), out=ranges[i][0])
+                np.maximum(ranges[i][1], message.max(axis=0), out=ranges[i][1])
         own = t - late[last.name]
         if own >= 1:
             message = sent[len(network.layers) - 1, t]

@@ -10,12 +10,15 @@ from neurosim.convert import (
     Conversion,
     GatedNetwork,
     GatedReport,
+    HybridNetwork,
+    HybridReport,
     LavaNetwork,
     LavaReport,
     RateNetwork,
     RateReport,
     Report,
 )
+from neurosim.network import Network
 from neurosim.report.layout import Column, print_columns
 
 
@@ -88,25 +91,7 @@ def print_lava(found: LavaNetwork, report: LavaReport, console: Console) -> None
 def print_rates(found: RateNetwork, report: RateReport, console: Console) -> None:
     """Print the report of a network of rates, and how its answer is read."""
     network, options = found.network, found.options
-    console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
-    curve = report.curve
-    columns = [
-        Column("timesteps", [row["timesteps"] for row in curve]),
-        *(
-            []
-            if report.error_percent is None
-            else [Column("error %", [f"{row['error_percent']:.2f}" for row in curve])]
-        ),
-        Column("differ %", [f"{row['disagreement_percent']:.2f}" for row in curve]),
-        Column("output error", [f"{row['output_error']:.4f}" for row in curve]),
-        Column("spikes", [f"{row['spikes']:,.1f}" for row in curve]),
-        Column("input messages", [f"{row['input_messages']:,.1f}" for row in curve]),
-        Column("synops", [f"{row['synops']:,.0f}" for row in curve]),
-    ]
-    print_columns(f"A sample, of {report.samples:,}", columns, console)
-    if report.error_percent is not None:
-        console.print(f"original: error {report.original_error_percent:.2f} %")
-    console.print(f"original: {report.dense_operations:,.0f} multiplications and additions a sample")
+    _print_curve(network, report, "spikes", console)
     names = [layer.name for layer in network.layers]
     rows = [
         Column("layer", names, left=True),
@@ -121,6 +106,56 @@ def print_rates(found: RateNetwork, report: RateReport, console: Console) -> Non
     console.print(
         f"1 in an answer stands for {1 / (found.answer_scale * options.timesteps):.6g} after the last of them"
     )
+
+
+def print_hybrid(found: HybridNetwork, report: HybridReport, console: Console) -> None:
+    """Print the report of a hybrid-spiking network, and how its answer is read."""
+    network, options = found.network, found.options
+    _print_curve(network, report, "messages", console)
+    console.print(
+        f"messages of the layers as unit spikes: {report.unit_adds:,.0f} additions a sample; "
+        f"bits an activity {report.bits['per_activity']:.2f}"
+    )
+    names = [layer.name for layer in network.layers]
+    rows = [
+        Column("layer", names, left=True),
+        Column("omega", [None, *(f"{omega:.6g}" for omega in found.omegas), None]),
+        Column("messages a sample", [_decimals(report.layer_messages.get(name)) for name in names]),
+        Column("bits an activity", [f"{report.bits[name]:.2f}" if name in report.bits else None for name in names]),
+        Column("weight bits", [report.weight_bits.get(name) for name in names]),
+    ]
+    print_columns("Layers", rows, console)
+    console.print()
+    read = options.read_timesteps
+    console.print(
+        f"a sample takes {options.timesteps} timesteps, fed as each frame in every timestep; its answer is what the "
+        f"last layer sends in the last of them, the sum of {read}",
+        soft_wrap=True,
+    )
+    console.print(f"1 in an answer stands for {1 / (found.answer_scale * read):.6g}")
+
+
+def _print_curve(network: Network, report: RateReport | HybridReport, messages: str, console: Console) -> None:
+    """Print errors and work after fewer timesteps, and what the original is and takes."""
+    console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
+    curve = report.curve
+    columns = [
+        Column("timesteps", [row["timesteps"] for row in curve]),
+        *(
+            []
+            if report.error_percent is None
+            else [Column("error %", [f"{row['error_percent']:.2f}" for row in curve])]
+        ),
+        Column("differ %", [f"{row['disagreement_percent']:.2f}" for row in curve]),
+        Column("output error", [f"{row['output_error']:.4f}" for row in curve]),
+        Column(messages, [f"{row[messages]:,.1f}" for row in curve]),
+        Column("input messages", [f"{row['input_messages']:,.1f}" for row in curve]),
+        Column("synops", [f"{row['synops']:,.0f}" for row in curve]),
+    ]
+    print_columns(f"A sample, of {report.samples:,}", columns, console)
+    if report.error_percent is not None:
+        console.print(f"original: error {report.original_error_percent:.2f} %")
+    console.print(f"original: {report.dense_operations:,.0f} multiplications and additions a sample")
 
 
 def _decimals(value: float | None) -> str | None:

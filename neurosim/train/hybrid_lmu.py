@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from neurosim.errors import InputError
 from neurosim.train.lmu import ACTIVATIONS, Lmu, memory_matrices, rounded
 from neurosim.train.lmu_cell import LmuCell
+from neurosim.train.omegas import bits_per_activity, fallen
 from neurosim.train.replay import Replayed
 
 FIRST_MOMENT, SECOND_MOMENT, SMALL = 0.9, 0.999, 1e-8
@@ -126,24 +127,10 @@ class Measured:
         return self.correct / self.count
 
     def bits(self) -> dict[str, float]:
-        """Return bits per activity.
-
-        A group of neurons (memory or hidden layer) has as many levels as integers lie between the least and the
-        greatest n of any of its neurons, both included, and needs log2(levels) bits an activity. `per_activity` is the
-        mean over all neurons, each group weighted by its neurons. `per_neuron` counts levels of each neuron apart.
-        """
+        """Return bits per activity of the groups ``memory`` and ``hidden``, as `bits_per_activity` counts them."""
         assert self.memory_range is not None
         assert self.hidden_range is not None
-        groups = {"memory": self.memory_range, "hidden": self.hidden_range}
-        count = {name: r.shape[1] for name, r in groups.items()}
-        group = {name: float(np.log2(int(r[1].max()) - int(r[0].min()) + 1)) for name, r in groups.items()}
-        apart = {name: float(np.log2(r[1] - r[0] + 1.0).sum()) for name, r in groups.items()}
-        total = sum(count.values())
-        return {
-            **group,
-            "per_activity": sum(group[name] * count[name] for name in groups) / total,
-            "per_neuron": sum(apart.values()) / total,
-        }
+        return bits_per_activity({"memory": self.memory_range, "hidden": self.hidden_range})
 
 
 @dataclass
@@ -363,9 +350,9 @@ class _Phase:
 
     def factor(self, over: float) -> float:
         """Return the multiple of the last omegas at this share of the phase."""
-        if self.name == "float" or over >= self.options.anneal_share:
+        if self.name == "float":
             return 1.0
-        return float(self.options.start_factor ** (1 - over / self.options.anneal_share))
+        return fallen(over, self.options.start_factor, self.options.anneal_share)
 
     def change(
         self, cell: LmuCell, slopes: dict[str, Any], moments: list[dict[str, Any]], done: int, over: float

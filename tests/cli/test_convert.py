@@ -160,8 +160,44 @@ def test_rates_of_spikes_run_and_send_what_was_reported(
 
 
 @pytest.mark.parametrize(
+    ("given", "omega"), [(["--omega", "3"], 3.0), (["--omega", "relu*=1.5", "--read", "4", "--first", "random"], 1.5)]
+)
+def test_hybrid_spiking_networks_run_and_send_what_was_reported(
+    dense: Path, capsys: pytest.CaptureFixture[str], given: list[str], omega: float
+) -> None:
+    extra = ["--timesteps", "6", "--test", "test.npz", "--json", "report.json", "--frames", "ints.npy"]
+    assert main([*CONVERT, "--to", "hybrid", *given, *extra]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"the sum of {4 if '--read' in given else 6}" in out
+    assert f"{omega:.6g}" in out
+    report = json.loads((dense / "report.json").read_text())
+    assert [row["timesteps"] for row in report["curve"]] == [1, 2, 4, 6]
+    frames = np.load("ints.npy")
+    assert frames.shape == (180, 12)
+    result = neurosim.simulate(neurosim.compile(neurosim.load("net.nsnet"), "loihi2"), frames, steps=182)
+    counted = result.counts.layer_counts
+    assert counted[:180, 0, 0].sum() == pytest.approx(report["input_messages"] * 30)
+    # Timestep 182 is the first after the last sample: its residuals are set back, and the layer sends on by its biases.
+    assert counted[1:181, 1, 0].sum() == pytest.approx(report["messages"] * 30)
+    answers = next(iter(result.counts.outputs.values()))[2 + 5 :: 6][:30]
+    with np.load("test.npz") as test:
+        right = (answers.argmax(axis=1) == test["labels"]).mean() * 100
+    assert 100 - right == pytest.approx(report["error_percent"])
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--to", "hybrid"], "--to hybrid needs --omega N"),
+        (["--to", "hybrid", "--omega", "4", "--percentile", "99"], "--percentile: of no effect with --to hybrid"),
+        (["--to", "hybrid", "--omega", "4", "--threshold", "1"], "--threshold: of no effect"),
+        (["--to", "hybrid", "--omega", "relu=4"], 'omega of "relu": no layer has this name'),
+        (["--to", "hybrid", "--omega", "4", "--first", "empty"], 'first is "empty"; use half or random'),
+        (["--to", "hybrid", "--omega", "4", "--read", "9"], "read is 9; it must lie in 1..8"),
+        (["--to", "hybrid", "--omega", "x"], "--omega x: x is no number"),
+        (["--to", "lif", "--omega", "4"], "--omega: of no effect with --to lif"),
+        (["--to", "lif", "--first", "random"], 'first is "random"; use half or empty'),
+        (["--to", "lif", "--timesteps", "1"], "timesteps is 1; it must be 2 or more"),
         (["--to", "lif", "--scale", "2"], "--scale: of no effect with --to lif"),
         (["--to", "lif", "--rule", "max"], "--rule: of no effect"),
         (["--to", "lif", "--per", "layer"], "--per: of no effect"),

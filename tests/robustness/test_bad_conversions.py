@@ -25,6 +25,7 @@ METHODS = {
     "tuned": ["--to", "sigma-delta", "--weights", "tuned"],
     "lava": ["--to", "lava", "--threshold", "0.1"],
     "fixed-point": ["--to", "fixed-point"],
+    "hybrid": ["--to", "hybrid", "--omega", "4"],
 }
 
 
@@ -71,14 +72,17 @@ def test_wrong_frames_and_labels_are_named_with_their_file(method: str, tmp_path
 def test_numbers_that_overflow_a_format_are_named_with_their_layer(method: str, tmp_path: Path, capsys: Any) -> None:
     said = refused(tmp_path, method, capsys, b0=WEIGHTS["b0"] * 1e12)
     assert "layer relu1: a bias of " in said
-    if method != "lava":  # Lava's form scales each layer's values as its weights ask for.
+    if method == "hybrid":
+        said = refused(tmp_path, method, capsys, w0=WEIGHTS["w0"] * 1e30)
+        assert re.search(r"layer relu1: its values reach \S+e\+30, which is \S+e\+31 messages a timestep", said)
+    elif method != "lava":  # Lava's form scales each layer's values as its weights ask for.
         said = refused(tmp_path, method, capsys, w0=WEIGHTS["w0"] * 1e30)
         assert "layer relu1: its sums are to be multiplied by " in said
     else:
         assert "data.npy" in refused(tmp_path, method, capsys, FRAMES * np.nan)
 
 
-@pytest.mark.parametrize("method", ["sigma-delta", "tuned", "lava", "fixed-point"])
+@pytest.mark.parametrize("method", ["sigma-delta", "tuned", "lava", "fixed-point", "hybrid"])
 def test_calibration_frames_of_nothing_but_zeros_are_refused(method: str, tmp_path: Path, capsys: Any) -> None:
     assert "all 20 calibration inputs are 0" in refused(tmp_path, method, capsys, FRAMES * 0)
 

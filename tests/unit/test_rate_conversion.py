@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neurosim.convert import RateOptions, convert_rates, count_spikes, describe_rates, make_plan, to_rates
-from neurosim.convert.rate import curve_timesteps
+from neurosim.convert.spiking_read_out import curve_timesteps
 from neurosim.errors import InputError, ModelError
 from neurosim.formats.dense_graph import Activation, DenseGraph, Flatten, Input, Linear, Pool2d
 from neurosim.formats.spike_codes import encode
