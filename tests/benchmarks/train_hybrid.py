@@ -55,7 +55,7 @@ def drawn_graph(like: DenseGraph, seed: int) -> DenseGraph:
 @click.option("--first", type=click.Choice(["half", "random"]), default="half")
 @click.option("--epochs", default=10)
 @click.option("--rate", default=3e-3)
-@click.option("--start-factor", default=16.0)
+@click.option("--start-factor", default=4.0)
 @click.option("--seed", default=0)
 def main(
     path: Path | None, validate: bool, pairs: Any, convert_only: bool, first: str, epochs: int, rate: float,
