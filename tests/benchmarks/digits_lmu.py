@@ -34,16 +34,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--hybrid-epochs", type=int, default=OPTIONS.hybrid_epochs)
+    parser.add_argument("--settings", type=int, nargs="+", default=range(len(SETTINGS)), help="Places in SETTINGS.")
     given = parser.parse_args()
     import_module("torch").set_num_threads(1)
     data, test, labels = digits()
     rows: list[dict[str, Any]] = []
     for seed in range(given.seeds):
-        options = replace(OPTIONS, seed=seed)
+        options = replace(OPTIONS, seed=seed, hybrid_epochs=given.hybrid_epochs)
         start = train_lmu(data, replace(options, hybrid_epochs=0)).float_net
         rows.append({"seed": seed, "way": "float", "test": measure_lmu(start, test, labels).accuracy})
         print(rows[-1], flush=True)
-        for omega_memory, levels, omega_hidden in SETTINGS:
+        for omega_memory, levels, omega_hidden in (SETTINGS[i] for i in given.settings):
             now = replace(options, omega_memory=omega_memory, memory_levels=levels, omega_hidden=omega_hidden)
             for way, factor in (("falling", FALLING), ("last from the start", 1.0), ("not trained", 0.0)):
                 if factor:
