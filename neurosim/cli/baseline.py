@@ -65,8 +65,8 @@ def command(
 ) -> None:
     """Cost a network on a CPU, a GPU or a dense accelerator, by formulas.
 
-    MODEL is a network (.net), a compiled program (.h5), or the name of a shipped workload (such as steering). Every
-    frame takes all MACs, whatever the network's units send.
+    MODEL is a network (.net, .nsnet), a compiled program (.h5), or the name of a shipped workload (such as steering).
+    Every frame takes all MACs, whatever the network's units send.
     """
     from hwmodels import baseline_names, load_baseline
 

@@ -73,8 +73,8 @@ def command(
 ) -> int:
     """Compare chips, or values of their constants, on one network and input.
 
-    MODEL is a network (.net), or the name of a shipped workload (such as steering). Its function runs once; every
-    configuration is compiled and timed on what it sent.
+    MODEL is a network (.net, .nsnet), or the name of a shipped workload (such as steering). Its function runs once;
+    every configuration is compiled and timed on what it sent.
 
     The exit code is 3 where a chip cannot carry the network; its row says why, and all else is written.
     """

@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Place a network on a chip and write the compiled program.
 
-    MODEL is a network (.net, .nsnet), or the name of a shipped workload (steering, sounds). A file of that name comes
+    MODEL is a network (.net, .nsnet), or the name of a shipped workload (such as steering). A file of that name comes
     before the workload.
     """
     common.check_output(output, "--output")

@@ -15,7 +15,7 @@ from neurosim.cli import common
 def command(model: str, **reader: Any) -> None:
     """Describe a network: its layers, units, connections and weights.
 
-    MODEL is a network (.net, .nsnet), a compiled program (.h5), or the name of a shipped workload (steering, sounds). A
+    MODEL is a network (.net, .nsnet), a compiled program (.h5), or the name of a shipped workload (such as steering). A
     file of that name comes before the workload.
     """
     found = common.find_model(model)

@@ -38,15 +38,16 @@ def print_comparison(described: Mapping[str, Any], console: Console) -> None:
         _differences(costed, described["reference"], console)
     print_list("Cannot carry this network", _refused(rows), console)
     print_list("Warnings", [f"{row['name']}: {text}" for row in costed for text in row["warnings"]], console)
-    print_list("Notes", dict.fromkeys([*described["notes"], *_notes(costed)]), console)
+    print_list("Notes", dict.fromkeys([*described["notes"], *_notes(costed, described["notes"])]), console)
 
 
-def _notes(rows: list[Mapping[str, Any]]) -> list[str]:
-    """Return the notes of rows, with the configurations that have them where not all do."""
+def _notes(rows: list[Mapping[str, Any]], said: list[str]) -> list[str]:
+    """Return the notes of rows, with the configurations that have them where not all do; without those `said`."""
     held: dict[str, list[str]] = {}
     for row in rows:
         for note in row["notes"]:
-            held.setdefault(note, []).append(row["name"])
+            if note not in said:
+                held.setdefault(note, []).append(row["name"])
     return [note if len(names) == len(rows) else f"{_listed(names)}: {note}" for note, names in held.items()]
 
 
