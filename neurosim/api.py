@@ -171,7 +171,21 @@ def simulate(
     counts = run_program(
         program, frames, timesteps, keep_activity, report, threads, trace, fidelity, check_fidelity, checkpoint
     )
-    return Result(counts, fed, steps_per_inference, notes)
+    return Result(counts, fed, steps_per_inference, (*notes, *inference_notes(network, steps_per_inference)))
+
+
+def inference_notes(network: Network, steps_per_inference: int) -> tuple[str, ...]:
+    """Return notes on layers whose state is set back at other times than an inference's beginning."""
+    intervals: dict[int, list[str]] = {}
+    for layer in network.layers:
+        every = getattr(layer.unit, "reset_interval", 0)
+        if every > 1 and every != steps_per_inference:
+            intervals.setdefault(every, []).append(layer.name)
+    return tuple(
+        f"the state of {', '.join(names)} is set back every {every:,} timesteps, while an inference is taken as "
+        f"{steps_per_inference:,}: where a sample takes {every:,}, give that as steps per inference"
+        for every, names in intervals.items()
+    )
 
 
 def network_frames(

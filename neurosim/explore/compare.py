@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neurosim.api import check_counts, default_timesteps, network_frames
+from neurosim.api import check_counts, default_timesteps, inference_notes, network_frames
 from neurosim.compiler import Program, compile_network
 from neurosim.compiler.placement import Placements
 from neurosim.costs import Result
@@ -47,7 +47,7 @@ class Comparison:
     functional_passes
         How often the network's function was run.
     timing_passes
-        How many configurations were timed; those that differ in energies and powers alone are timed once.
+        How many configurations were timed to the end; those that differ in energies and powers alone are timed once.
     notes
         Of the reader of the frames.
     """
@@ -115,7 +115,8 @@ def compare(
         raise InputError(f"two rows are named {twice}; give them different names")
     if reference is not None and reference not in names:
         raise InputError(f'reference "{reference}" is none of the rows{suggest(reference, names)} ({", ".join(names)})')
-    frames, notes = network_frames(network, inputs, layout)
+    frames, read = network_frames(network, inputs, layout)
+    notes = (*read, *inference_notes(network, steps_per_inference))
     fed = max((len(values) for values in frames.values()), default=0)
     check_counts(1 if steps is None else steps, steps_per_inference)
     groups = _groups(configurations)
@@ -132,6 +133,7 @@ def compare(
     lengths = [default_timesteps(program, fed) if steps is None else steps for program in programs]
     done, passes = run_programs(programs, frames, lengths, progress, threads, fidelity)
     found = {id(program): outcome for program, outcome in zip(programs, done, strict=True)}
+    timed = sum(not isinstance(outcome, NeurosimError) for outcome in done)
     rows = []
     for number, configuration in enumerate(configurations):
         program = outcomes[number]
@@ -142,9 +144,7 @@ def compare(
     if chosen is not None and chosen.energy_j is None:
         reason = chosen.reason or "it has no energy per inference"
         raise InputError(f'reference "{chosen.name}" has nothing to compare with: {reason}; name another')
-    return Comparison(
-        network, tuple(rows), chosen, fed, steps_per_inference, seed, fidelity, passes, len(programs), notes
-    )
+    return Comparison(network, tuple(rows), chosen, fed, steps_per_inference, seed, fidelity, passes, timed, notes)
 
 
 def _groups(configurations: Sequence[Configuration]) -> list[list[int]]:

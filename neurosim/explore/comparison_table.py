@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from quantiphy import Quantity
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from neurosim.explore.rows import SIMULATED
 from neurosim.report.layout import Cell, Column, counted, engineering, print_columns, print_list, scaled
+
+LEAST_IN_ONE_UNIT = 0.1
+"""Least number that a column of one unit may hold: three decimals are two digits then."""
 
 
 def print_comparison(described: Mapping[str, Any], console: Console) -> None:
@@ -78,22 +82,21 @@ def _costs(rows: list[Mapping[str, Any]], reference: str | None, console: Consol
         return None if record is None else record[key]
 
     energies = [row["energy_per_inference_j"] for row in rows]
-    values, unit = scaled([part(energy, "value") for energy in energies], "J")
-    low, high = (scaled([part(energy, end) for energy in energies], "J", unit)[0] for end in ("low", "high"))
-    latency, second = scaled([row["latency_per_inference_s"] for row in rows], "s")
-    traffic, byte = scaled([row["memory_bytes_per_inference"] for row in rows], "B")
+    (values, low, high), unit = _alike([[part(e, end) for e in energies] for end in ("value", "low", "high")], "J")
+    (latency,), second = _alike([[row["latency_per_inference_s"] for row in rows]], "s")
+    (traffic,), byte = _alike([[row["memory_bytes_per_inference"] for row in rows]], "B")
     products = [part(row["energy_delay_product_js"], "value") for row in rows]
     rates = [row["throughput_inferences_per_s"] for row in rows]
     long = max(len(row["name"]) for row in rows) > 24
     columns = [
         Column("configuration", [_name(row, reference) for row in rows], left=True, wrapped=long),
-        Column(f"energy\n/{unit}", values),
+        Column(f"energy\n{unit}", values),
         Column("low", low),
         Column("high", high),
-        Column(f"latency\n/{second}", latency),
+        Column(f"latency\n{second}", latency),
         Column("inferences\n/s", [_rate(rate) for rate in rates]),
         Column("energy-delay", [None if p is None else engineering(p, "J s") for p in products]),
-        Column(f"memory\ntraffic/{byte}", traffic),
+        Column(f"memory\ntraffic{byte}", traffic),
         Column("cores", [row["cores"] for row in rows]),
         Column("binding", [_binding(row) for row in rows], left=True),
         *([Column("origin", [row["origin"] for row in rows], left=True)] if _mixed(rows) else []),
@@ -101,6 +104,20 @@ def _costs(rows: list[Mapping[str, Any]], reference: str | None, console: Consol
     print_columns("One inference", columns, console)
     if reference is not None:
         console.print("*: what the others are compared with")
+    if any(row["warnings"] for row in rows):
+        console.print("!: with warnings, without which its numbers mislead; they stand below")
+
+
+def _alike(columns: list[list[float | None]], unit: str) -> tuple[list[list[Cell]], str]:
+    """Return columns in one unit, that of the largest of the first, with the unit for the headers.
+
+    Where that would leave a number hardly a digit, each has its own unit.
+    """
+    first, prefixed = scaled(columns[0], unit)
+    least = min((abs(value) for value in columns[0] if value), default=1.0)
+    if least < LEAST_IN_ONE_UNIT * Quantity(f"1 {prefixed}").real:
+        return [[None if v is None else engineering(v, unit) for v in values] for values in columns], ""
+    return [first, *(scaled(values, unit, prefixed)[0] for values in columns[1:])], f"/{prefixed}"
 
 
 def _mixed(rows: list[Mapping[str, Any]]) -> bool:
@@ -108,7 +125,8 @@ def _mixed(rows: list[Mapping[str, Any]]) -> bool:
 
 
 def _name(row: Mapping[str, Any], reference: str | None) -> str:
-    return f"{row['name']} *" if row["name"] == reference else str(row["name"])
+    marks = ("*" if row["name"] == reference else "") + ("!" if row["warnings"] else "")
+    return f"{row['name']} {marks}" if marks else str(row["name"])
 
 
 def _rate(rate: float | None) -> Cell:

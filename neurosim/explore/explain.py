@@ -138,8 +138,15 @@ def _split(
 
 
 def best(rows: tuple[Row, ...]) -> Row | None:
-    """Return the row of the least energy per inference, the first of equals; None where none has any."""
-    return min(_costed(rows), key=lambda row: row.energy_j.value if row.energy_j else 0.0, default=None)
+    """Return the row of the least energy per inference, the first of equals; None where none has any.
+
+    Rows with warnings, whose numbers may mislead, come after those without.
+    """
+
+    def rank(row: Row) -> tuple[bool, float]:
+        return bool(row.warnings), row.energy_j.value if row.energy_j else 0.0
+
+    return min(_costed(rows), key=rank, default=None)
 
 
 def _costed(rows: tuple[Row, ...]) -> Iterator[Row]:

@@ -11,6 +11,7 @@ import pytest
 
 from neurosim.cli import main
 from neurosim.explore.comparison_report import CSV_FILES
+from neurosim.report.layout import engineering
 
 COMPARE = ["compare", "tiny.net", "--input", "frames.npy", "--chips"]
 Captured = pytest.CaptureFixture[str]
@@ -41,6 +42,31 @@ def test_no_line_is_wider_than_the_terminal(width: int, monkeypatch: pytest.Monk
     assert "12 configurations, 4 timed on 1 functional run" in text
     assert "loihi dense.synop_time=1 ns conv.synop_time=1 ns" in text
     assert "Cannot carry this network" in text
+
+
+def test_small_energies_keep_their_digits_beside_large_ones(capsys: Captured) -> None:
+    found = compared("loihi2", "--set", "power.static=1 uW,1 MW")
+    energies = [row["energy_per_inference_j"]["value"] for row in found["rows"]]
+    assert max(energies) > 1e6 * min(energies)
+    shown = capsys.readouterr().out
+    for energy in energies:
+        assert engineering(energy, "J") in shown
+
+
+def test_rows_with_warnings_are_marked_and_notes_stand_once(capsys: Captured) -> None:
+    args = ["compare", "digits_spiking", "--chips", "spinnaker", "--set", "sync.period=1 us,1 ms", "--steps", "9"]
+    assert main(args) == 0
+    shown = capsys.readouterr().out
+    assert "spinnaker period=1 us !" in shown
+    assert "spinnaker period=1 ms *" in shown  # dearer, but without warnings
+    assert "!: with warnings" in shown
+    assert shown.count("not read: labels") == 1
+    text = " ".join(shown.split())
+    assert (
+        text.count("the state of hidden1, output is set back every 8 timesteps, while an inference is taken as 1") == 1
+    )
+    assert main([*args, "--steps-per-inference", "8"]) == 0
+    assert "is set back every" not in " ".join(capsys.readouterr().out.split())
 
 
 def test_rows_are_those_of_runs() -> None:

@@ -53,6 +53,11 @@ def test_page_holds_every_measurement_in_order_and_nothing_else() -> None:
     assert PAGE.read_text(encoding="utf-8").startswith(page([]))
 
 
+@pytest.mark.skipif(not PAGE.is_file(), reason="the tests run apart from the repository")
+def test_page_was_made_with_the_reference_networks() -> None:
+    assert "Not run" not in PAGE.read_text(encoding="utf-8")
+
+
 def row(predicted: float, evidence: str = TEST, target: float | None = 0.1, published: float = 10.0) -> Row:
     return Row("x", point(predicted), published, "W", "measured", evidence, "why", target)
 
