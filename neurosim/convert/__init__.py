@@ -13,8 +13,8 @@ from neurosim.convert.convert import (
 )
 from neurosim.convert.counting import Counts, count
 from neurosim.convert.delta_gru import DeltaRun, run_delta_gru
-from neurosim.convert.delta_gru_training import DeltaTraining, train_delta_gru
 from neurosim.convert.delta_lstm import run_delta_lstm
+from neurosim.convert.delta_training import DeltaTraining, train_delta
 from neurosim.convert.gated import GatedFormats, GatedNetwork, to_gated
 from neurosim.convert.gated_runs import GatedReport, GatedRun, describe_gated, run_gated
 from neurosim.convert.hybrid import HybridNetwork, HybridReport, convert_hybrid, describe_hybrid, to_hybrid
@@ -86,6 +86,6 @@ __all__ = [
     "to_lava",
     "to_network",
     "to_rates",
-    "train_delta_gru",
+    "train_delta",
     "tune",
 ]

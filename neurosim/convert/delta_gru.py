@@ -74,11 +74,7 @@ def run_delta_gru(node: Gru, inputs: Any, lengths: Any, input_threshold: float, 
     InputError
         Shapes, lengths or thresholds that do not fit.
     """
-    if node.reset_before:
-        raise ModelError(
-            f"node {node.name} (gru): resets before its product, which is then no sum of changes; "
-            "train with the reset after it, as PyTorch has it"
-        )
+    check_form(node)
     x, length = check_sequences(node, inputs, lengths)
     check_thresholds(input_threshold, state_threshold)
     n = node.hidden
@@ -105,6 +101,21 @@ def run_delta_gru(node: Gru, inputs: Any, lengths: Any, input_threshold: float, 
         h = np.where(runs[:, None], (1 - z) * fresh + z * h, h)
         states[:, t] = np.where(runs[:, None], h, 0.0)
     return DeltaRun(states, counts[0], counts[1], (gaps[0], gaps[1]), int(length.sum()))
+
+
+def check_form(node: Recurrent) -> None:
+    """Refuse a GRU whose candidate is no sum of changes.
+
+    Raises
+    ------
+    ModelError
+        It resets before its product.
+    """
+    if isinstance(node, Gru) and node.reset_before:
+        raise ModelError(
+            f"node {node.name} (gru): resets before its product, which is then no sum of changes; "
+            "train with the reset after it, as PyTorch has it"
+        )
 
 
 def check_sequences(node: Recurrent, inputs: Any, lengths: Any) -> tuple[FloatArray, NDArray[np.int64]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hwmodels import load_chip
 from neurosim.compiler import compile_network
-from neurosim.convert import DeltaTraining, describe_gated, run_delta_gru, run_gated, to_gated, train_delta_gru
+from neurosim.convert import DeltaTraining, describe_gated, run_delta_gru, run_gated, to_gated, train_delta
 from neurosim.engine import LayerCount, run_program
 from neurosim.errors import InputError, ModelError
 from neurosim.formats.dense_graph import DenseGraph, Gru, Input, Linear, evaluate
@@ -169,7 +169,7 @@ def test_trained_spoken_digits(
         x[row, : length[i]] = data["x"][start[i] : start[i + 1]] / 16
     readout = Linear("out", ("gru",), spoken["weights"]["Wo"], spoken["weights"]["bo"])
     options = DeltaTraining(0.25, 0.25, sparsity=0.02, noise=0.2, epochs=15, rate=1e-3)
-    node, readout = train_delta_gru(spoken["node"], readout, x, length[chosen], data["label"][chosen], options)
+    node, readout = train_delta(spoken["node"], readout, x, length[chosen], data["label"][chosen], options)
     found = run_delta_gru(node, spoken["x"], spoken["length"], 0.25, 0.25)
     logits = found.states.sum(axis=1) / spoken["length"][:, None] @ readout.weight.T + readout.bias
     accuracy = float((logits.argmax(axis=1) == spoken["labels"]).mean() * 100)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from neurosim.cli import main
-from neurosim.convert import DeltaTraining, ScaleOptions, TuneOptions, make_plan, train_delta_gru
+from neurosim.convert import DeltaTraining, ScaleOptions, TuneOptions, make_plan, train_delta
 from neurosim.convert.scales import check_frames
 from neurosim.errors import InputError
 from neurosim.formats.dense_graph import DenseGraph, Flatten, Gru, Input, Linear
@@ -165,6 +165,7 @@ SEQUENCES: dict[str, Any] = {"inputs": np.ones((5, 7, 3)), "lengths": np.full(5,
         ({"inputs": np.ones((5, 7, 4))}, "inputs have shape [5, 7, 4]"),
         ({"inputs": np.ones((0, 7, 3))}, "inputs have shape [0, 7, 3]"),
         ({"inputs": np.full((5, 7, 3), np.nan)}, "inputs[0, 0, 0] is nan"),
+        ({"inputs": np.full((5, 7, 3), 1e39)}, "inputs[0, 0, 0] is 1e+39; inputs must be finite in 32 bits"),
         ({"lengths": np.array([7, 7, 8, 7, 7])}, "lengths[2] is 8; it must lie in 1..7"),
         ({"lengths": np.full(5, 7.5)}, "lengths have shape [5] and dtype float64; give 5 integers"),
         ({"labels": np.array([0, 1, 2, 3, 4])}, "labels[4] is 4; it must lie in 0..3"),
@@ -175,7 +176,7 @@ SEQUENCES: dict[str, Any] = {"inputs": np.ones((5, 7, 3)), "lengths": np.full(5,
 )
 def test_sequences_that_a_delta_gru_cannot_learn_from(changed: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=re.escape(words)):
-        train_delta_gru(NODE, READOUT, **(SEQUENCES | changed), options=DeltaTraining(0.1, 0.1, epochs=1))
+        train_delta(NODE, READOUT, **(SEQUENCES | changed), options=DeltaTraining(0.1, 0.1, epochs=1))
 
 
 @pytest.mark.parametrize(

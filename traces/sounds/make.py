@@ -27,7 +27,7 @@ from neurosim.convert import (
     describe_gated,
     run_delta_gru,
     to_gated,
-    train_delta_gru,
+    train_delta,
 )
 from neurosim.files import atomic_path
 from neurosim.formats.dense_graph import DenseGraph, Gru, Input, Linear
@@ -77,10 +77,10 @@ def real(sounds: Sounds) -> NDArray[np.float64]:
 def train(sounds: Sounds, progress: Any = None) -> dict[float, tuple[Gru, Linear]]:
     """Return the network trained without thresholds (at 0.0), and from there through each of `THRESHOLDS`."""
     lengths = np.full(len(sounds.kind), FRAMES)
-    dense = train_delta_gru(*untrained(), real(sounds), lengths, sounds.kind, DENSE, progress)
+    dense = train_delta(*untrained(), real(sounds), lengths, sounds.kind, DENSE, progress)
     found = {0.0: dense}
     for threshold in THRESHOLDS:
-        found[threshold] = train_delta_gru(*dense, real(sounds), lengths, sounds.kind, fine(threshold), progress)
+        found[threshold] = train_delta(*dense, real(sounds), lengths, sounds.kind, fine(threshold), progress)
     return found
 
 

@@ -1,8 +1,10 @@
-"""Training of a delta GRU through its thresholds, with noise and a price on changes.
+"""Training of a delta GRU or LSTM through its thresholds, with noise and a price on changes.
 
 After Neil, Lee, Delbruck and Liu (arXiv:1612.05571): forward with the values that the thresholds let through, noise on
 the sums, and the size of the changes sent added to the loss. Derivatives go the way that values went: a value that was
 sent passes its derivative on, a value that was kept back passes it to the one that is still held.
+
+In numpy, so that the workload `sounds` can be made without PyTorch, and because an LSTM adds one cell to it.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosim.convert.delta_cells import Cell, Node, bias_of, cell_of, with_bias
+from neurosim.convert.delta_gru import check_form
 from neurosim.convert.passes import softmax
-from neurosim.errors import InputError
-from neurosim.formats.dense_graph import Gru, Linear
+from neurosim.errors import InputError, ModelError
+from neurosim.formats.dense_graph import Gru, Linear, Lstm
 
 FIRST_MOMENT, SECOND_MOMENT, SMALL = 0.9, 0.999, 1e-8
 """Of Adam (Kingma and Ba, arXiv:1412.6980)."""
@@ -27,7 +31,9 @@ Parameters = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class DeltaTraining:
-    """How a delta GRU is trained.
+    """How a delta GRU or LSTM is trained.
+
+    Training takes two phases: without thresholds first, then, from there, through them.
 
     Attributes
     ----------
@@ -37,6 +43,9 @@ class DeltaTraining:
         Price of the changes of states: of their sizes, added up over a step's neurons and averaged over steps.
     noise
         Standard deviation of what is added to the sums, in training only.
+    reads_sent
+        Whether the readout reads the mean of the states that were sent, as that of a network in integers does, rather
+        than of the states.
     epochs, batch, rate
         Of Adam; the rate falls along a quarter of a cosine.
     seed
@@ -47,6 +56,7 @@ class DeltaTraining:
     state_threshold: float
     sparsity: float = 0.0
     noise: float = 0.0
+    reads_sent: bool = False
     epochs: int = 10
     batch: int = 50
     rate: float = 1e-3
@@ -63,20 +73,25 @@ class DeltaTraining:
             raise InputError(f"rate is {self.rate}; it must be a number above 0")
 
 
-def parameters_of(node: Gru, readout: Linear) -> Parameters:
-    """Return the parameters that are trained: the two biases of r and of z are one."""
-    n = 2 * node.hidden
+def parameters_of(node: Gru | Lstm, readout: Linear) -> Parameters:
+    """Return the parameters that are trained: biases that only enter together are one."""
     return {
         "input": node.weight_ih.T.copy(),
         "state": node.weight_hh.T.copy(),
-        "bias": np.concatenate((node.bias_ih[:n] + node.bias_hh[:n], node.bias_ih[n:], node.bias_hh[n:])),
+        "bias": bias_of(node),
         "readout": readout.weight.T.copy(),
         "answer": readout.bias.copy(),
     }
 
 
 def loss_and_slopes(
-    p: Parameters, x: NDArray[Any], length: Any, labels: Any, options: DeltaTraining, noise: NDArray[Any] | None = None
+    p: Parameters,
+    cell: Cell,
+    x: NDArray[Any],
+    length: Any,
+    labels: Any,
+    options: DeltaTraining,
+    noise: NDArray[Any] | None = None,
 ) -> tuple[float, Parameters]:
     """Return the loss of sequences and its derivatives.
 
@@ -84,69 +99,63 @@ def loss_and_slopes(
 
     Parameters
     ----------
+    p
+        See `parameters_of`.
+    cell
+        At rest, see `cell_of`.
     x
         (frames, sequences, in), time first.
     length, labels
         Integers (sequences,), lengths 1 or more.
     noise
-        (frames, sequences, 4 hidden), added to the sums of r, z, n's input and n's state.
+        (frames, sequences, 4 hidden), added to the sums.
     """
     steps, count, _ = x.shape
     hidden = p["state"].shape[0]
     runs = (np.arange(steps)[:, None] < length)[:, :, None]
+    # A frame's state is sent before the next frame, and by a sequence's last frame too, for the readout alone.
+    hears = np.concatenate((runs[:1], runs))
+    acts = np.concatenate((runs, np.zeros_like(runs[:1])))
     seen = _held_inputs(x, options.input_threshold)
-    driven = seen.reshape(-1, x.shape[2]) @ p["input"]
-    driven = driven.reshape(steps, count, 3 * hidden)
-    shape = (steps, count, hidden)
-    r, z, fresh, inner, held, sent, sign = (np.zeros(shape, x.dtype) for _ in range(7))
-    states = np.zeros((steps + 1, count, hidden), x.dtype)
+    driven = (seen.reshape(-1, x.shape[2]) @ p["input"]).reshape(steps, count, -1)
+    states, held, sent, sign = (np.zeros((steps + 1, count, hidden), x.dtype) for _ in range(4))
     last = np.zeros((count, hidden), x.dtype)
     price = 0.0
     share = options.sparsity / float(length.sum())
-    for t in range(steps):
+    for t in range(steps + 1):
         change = states[t] - last
-        big = (np.abs(change) >= options.state_threshold) & runs[t]
-        sent[t], sign[t] = big, np.sign(change) * big
-        price += share * float(np.abs(change[big]).sum())
+        big = (np.abs(change) >= options.state_threshold) & hears[t]
+        sent[t], sign[t] = big, np.sign(change) * (big & acts[t])
+        price += share * float(np.abs(change[big & acts[t]]).sum())
         last = np.where(big, states[t], last)
         held[t] = last
-        fed = last @ p["state"]
-        extra = 0.0 if noise is None else noise[t]
-        sums = np.concatenate((driven[t][:, : 2 * hidden] + fed[:, : 2 * hidden], driven[t][:, 2 * hidden :],
-                               fed[:, 2 * hidden :]), axis=1) + p["bias"] + extra  # fmt: skip
-        r[t], z[t] = (0.5 + 0.5 * np.tanh(0.5 * sums[:, k * hidden : (k + 1) * hidden]) for k in (0, 1))
-        inner[t] = sums[:, 3 * hidden :]
-        fresh[t] = np.tanh(sums[:, 2 * hidden : 3 * hidden] + r[t] * inner[t])
-        states[t + 1] = np.where(runs[t], (1 - z[t]) * fresh[t] + z[t] * states[t], states[t])
-    mean = (states[1:] * runs).sum(axis=0) / length[:, None].astype(x.dtype)
-    q = softmax(mean @ p["readout"] + p["answer"])
-    loss = -float(np.log(q[np.arange(count), labels] + 1e-30).mean()) + price
-    wrong = q
+        if t < steps:
+            sums = cell.sums(driven[t], last @ p["state"]) + p["bias"] + (0.0 if noise is None else noise[t])
+            states[t + 1] = np.where(runs[t], cell.forward(t, sums, states[t]), states[t])
+    read = held if options.reads_sent else states
+    mean = (read[1:] * runs).sum(axis=0) / length[:, None].astype(x.dtype)
+    wrong = softmax(mean @ p["readout"] + p["answer"])
+    loss = -float(np.log(wrong[np.arange(count), labels] + 1e-30).mean()) + price
     wrong[np.arange(count), labels] -= 1
     wrong = (wrong / count).astype(x.dtype)
     out: Parameters = {"readout": mean.T @ wrong, "answer": wrong.sum(axis=0)}
     by_mean = wrong @ p["readout"].T / length[:, None].astype(x.dtype)
     by_sums = np.zeros((steps, count, 4 * hidden), x.dtype)
     by_state, by_held = (np.zeros((count, hidden), x.dtype) for _ in range(2))
-    for t in range(steps - 1, -1, -1):
-        # After its end a sequence's state stays as it is, and its derivative with it.
-        total = by_state + by_mean * runs[t]
-        moving = total * runs[t]
-        by_fresh = moving * (1 - z[t]) * (1 - fresh[t] ** 2)
-        gates = by_sums[t]
-        gates[:, :hidden] = by_fresh * inner[t] * r[t] * (1 - r[t])
-        gates[:, hidden : 2 * hidden] = moving * (states[t] - fresh[t]) * z[t] * (1 - z[t])
-        gates[:, 2 * hidden : 3 * hidden] = by_fresh
-        gates[:, 3 * hidden :] = by_fresh * r[t]
-        through = np.concatenate((gates[:, : 2 * hidden], gates[:, 3 * hidden :]), axis=1)
-        by_held = by_held + through @ p["state"].T
-        by_state = total - moving + moving * z[t] + by_held * sent[t] + np.asarray(share, x.dtype) * sign[t]
+    for t in range(steps, -1, -1):
+        if t < steps:
+            moving = by_state if options.reads_sent else by_state + by_mean * runs[t]
+            # After its end a sequence's state acts on nothing: what is left of its derivative is 0.
+            by_state = cell.backward(t, moving, states[t], by_sums[t])
+            by_held = by_held + cell.by_states(by_sums[t]) @ p["state"].T
+        if options.reads_sent and t:
+            by_held = by_held + by_mean * hears[t]
+        by_state = by_state + by_held * sent[t] + np.asarray(share, x.dtype) * sign[t]
         by_held = by_held * (1 - sent[t]) - np.asarray(share, x.dtype) * sign[t]
     flat = by_sums.reshape(-1, 4 * hidden)
     out["bias"] = flat.sum(axis=0)
-    out["input"] = seen.reshape(-1, x.shape[2]).T @ flat[:, : 3 * hidden]
-    of_state = np.concatenate((flat[:, : 2 * hidden], flat[:, 3 * hidden :]), axis=1)
-    out["state"] = held.reshape(-1, hidden).T @ of_state
+    out["input"] = seen.reshape(-1, x.shape[2]).T @ cell.by_inputs(flat)
+    out["state"] = held[:-1].reshape(-1, hidden).T @ cell.by_states(flat)
     return loss, out
 
 
@@ -161,7 +170,7 @@ def _held_inputs(x: NDArray[Any], threshold: float) -> NDArray[Any]:
 
 
 def _checked(
-    node: Gru, readout: Linear, inputs: Any, lengths: Any, labels: Any
+    node: Gru | Lstm, readout: Linear, inputs: Any, lengths: Any, labels: Any
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """Return sequences, time first, their lengths and their labels; refuse what does not fit."""
     given = np.asarray(inputs)
@@ -170,9 +179,11 @@ def _checked(
         raise InputError(
             f"inputs have shape {list(given.shape)}; give (sequences, frames, {wanted}), at least one of each"
         )
-    if not np.isfinite(given).all():
-        place = [int(v) for v in np.argwhere(~np.isfinite(given))[0]]
-        raise InputError(f"inputs{place} is {given[tuple(place)]}; inputs must be finite")
+    with np.errstate(over="ignore"):
+        x = given.astype(np.float32)
+    if not np.isfinite(x).all():
+        place = [int(v) for v in np.argwhere(~np.isfinite(x))[0]]
+        raise InputError(f"inputs{place} is {given[tuple(place)]}; inputs must be finite in 32 bits")
     count, frames, _ = given.shape
     for name, values, low, high in (
         ("lengths", np.asarray(lengths), 1, frames),
@@ -183,20 +194,19 @@ def _checked(
         wrong = np.flatnonzero((values < low) | (values > high))
         if wrong.size:
             raise InputError(f"{name}[{wrong[0]}] is {values[wrong[0]]}; it must lie in {low}..{high}")
-    x = given.astype(np.float32).transpose(1, 0, 2)
-    return x, np.asarray(lengths).astype(np.int64), np.asarray(labels).astype(np.int64)
+    return x.transpose(1, 0, 2), np.asarray(lengths).astype(np.int64), np.asarray(labels).astype(np.int64)
 
 
-def train_delta_gru(
-    node: Gru,
+def train_delta(
+    node: Node,
     readout: Linear,
     inputs: Any,
     lengths: Any,
     labels: Any,
     options: DeltaTraining,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Gru, Linear]:
-    """Return a GRU and its readout of the mean state, trained to class sequences through thresholds.
+) -> tuple[Node, Linear]:
+    """Return a GRU or an LSTM and its readout of the mean state, trained to class sequences through thresholds.
 
     Parameters
     ----------
@@ -213,9 +223,17 @@ def train_delta_gru(
 
     Raises
     ------
+    ModelError
+        A GRU that resets before its product, or a readout of another width.
     InputError
         Labels out of range, empty sequences, or a loss that is no number.
     """
+    check_form(node)
+    if readout.weight.shape[1] != node.hidden:
+        raise ModelError(
+            f"node {readout.name} (linear): takes {readout.weight.shape[1]} values, and {node.name} has {node.hidden} "
+            "states; give a readout of as many"
+        )
     x, length, label = _checked(node, readout, inputs, lengths, labels)
     p = {key: value.astype(np.float32) for key, value in parameters_of(node, readout).items()}
     first, second = ({key: np.zeros_like(value) for key, value in p.items()} for _ in range(2))
@@ -229,7 +247,8 @@ def train_delta_gru(
             noise = None
             if options.noise > 0:
                 noise = rng.standard_normal((long, size, 4 * node.hidden), dtype=np.float32) * np.float32(options.noise)
-            loss, slope = loss_and_slopes(p, x[:long, part], length[part], label[part], options, noise)
+            cell = cell_of(node, long, size, x.dtype)
+            loss, slope = loss_and_slopes(p, cell, x[:long, part], length[part], label[part], options, noise)
             if not np.isfinite(loss):
                 raise InputError(f"training diverged at a rate of {options.rate}; choose a smaller one")
             norm = float(np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in slope.values())))
@@ -245,9 +264,5 @@ def train_delta_gru(
             if progress:
                 progress(done, steps)
     wide = {key: value.astype(np.float64) for key, value in p.items()}
-    n = 3 * node.hidden
-    trained = replace(
-        node, weight_ih=wide["input"].T.copy(), weight_hh=wide["state"].T.copy(), bias_ih=wide["bias"][:n],
-        bias_hh=np.concatenate((np.zeros(2 * node.hidden), wide["bias"][n:])),
-    )  # fmt: skip
+    trained = replace(with_bias(node, wide["bias"]), weight_ih=wide["input"].T.copy(), weight_hh=wide["state"].T.copy())
     return trained, replace(readout, weight=wide["readout"].T.copy(), bias=wide["answer"])
