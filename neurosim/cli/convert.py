@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from neurosim.cli import common, convert_gated, convert_spiking
+from neurosim.cli.output_files import OutputFile, check_outputs
 from neurosim.errors import InputError
 
 PATH = click.Path(path_type=Path)
@@ -20,14 +21,19 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", *convert_spiking.OP
 @click.option("--to", "method", type=click.Choice(METHODS), required=True, help="What to convert to.")
 @click.option("--data", type=PATH, required=True, metavar="FILE", help="Calibration frames (.npy, .npz with inputs).")
 @click.option(
-    "--output", "-o", type=PATH, required=True, metavar="NET", help="File of the network: .nsnet, or .net for lava."
+    "--output",
+    "-o",
+    type=OutputFile(),
+    required=True,
+    metavar="NET",
+    help="File of the network: .nsnet, or .net for lava.",
 )
 @click.option(
     "--test", type=PATH, metavar="FILE", help="Frames, and labels, to report on instead of the calibration's."
 )
 @click.option("--input-scale", type=float, metavar="S", help="What 1 in an integer frame stands for.")
 @click.option(
-    "--frames", "frames_file", type=PATH, metavar="FILE.npy", help="Write the frames reported on, as integers."
+    "--frames", "frames_file", type=OutputFile(), metavar="FILE.npy", help="Write the frames reported on, as integers."
 )
 @click.option("--scale", "scales", type=float, multiple=True, metavar="K", help="Scale of all layers, or one a layer.")
 @click.option(
@@ -59,7 +65,7 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", *convert_spiking.OP
     help="Divergence that an operation a frame is worth; several make a curve.  [default: 1e-7]",
 )
 @click.option("--within", type=float, metavar="P", help="Of a curve, write the cheapest that differs on P % or less.")
-@click.option("--curve", type=PATH, metavar="FILE", help="Write the reports of all lambdas as JSON.")
+@click.option("--curve", type=OutputFile(), metavar="FILE", help="Write the reports of all lambdas as JSON.")
 @click.option(
     "--per", type=click.Choice(["layer", "channel"]), help="How many scales.  [default: layer; fixed-point: channel]"
 )
@@ -117,7 +123,7 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", *convert_spiking.OP
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="Of all that is random."
 )
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the report as JSON.")
+@click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write the report as JSON.")
 def command(model: str, method: str, data: Path, output: Path, **given: Any) -> None:
     """Convert a trained dense network to one that the simulator runs.
 
@@ -132,9 +138,7 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     GRUs and LSTMs with a linear layer behind become delta networks (delta-gru, delta-lstm) in the number formats of the
     published accelerator; their frames are numbers in steps of 1/256.
     """
-    common.check_output(output, "--output")
-    for option in ("frames_file", "curve", "json_file"):
-        common.check_output(given[option], f"--{option.removesuffix('_file')}")
+    check_outputs()
     suffix = ".net" if method == "lava" else common.NETWORK_SUFFIX
     if output.suffix.lower() != suffix:
         raise InputError(f"--output {output}: a network converted to {method} has a name in {suffix}; name it so")
