@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from neurosim.cli import common, convert_gated, convert_spiking
+from neurosim.cli.conversion_files import write_conversion, write_json
 from neurosim.cli.output_files import OutputFile, check_outputs
 from neurosim.errors import InputError
 
@@ -144,15 +145,11 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
         raise InputError(f"--output {output}: a network converted to {method} has a name in {suffix}; name it so")
     _refuse(method, given)
 
-    import json
-
     from rich.console import Console
 
     from neurosim.cli.progress import StageProgress
-    from neurosim.compiler import write_network_file
     from neurosim.convert import make_plan, pareto
     from neurosim.convert.convert import integer_frames
-    from neurosim.files import atomic_path
     from neurosim.formats.dense_files import read_dense, read_samples
     from neurosim.report.conversion_table import print_conversion, print_curve
 
@@ -179,19 +176,10 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
         return
     with StageProgress() as progress:
         found = _convert(graph, method, inputs, test, scale, given, progress)
-    chosen = _chosen(found, given["within"])
+    curve = [{"lambda": c.tradeoff, **c.report.to_dict()} for c in found]
+    chosen = _chosen(found, curve, given)
     frames = integer_frames(inputs if test is None else test[0], scale)
-    with common.outputs():
-        write_network_file(chosen.network, output)
-        for path, value in (
-            (given["json_file"], chosen.report.to_dict()),
-            (given["curve"], [{"lambda": c.tradeoff, **c.report.to_dict()} for c in found]),
-        ):
-            if path:
-                with atomic_path(path) as part:
-                    part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-        if given["frames_file"]:
-            _write_frames(given["frames_file"], frames)
+    write_conversion(chosen.network, output, given, chosen.report, lambda: frames, curve)
     console = Console(highlight=False)
     if len(found) > 1:
         print_curve(found, pareto(found), console)
@@ -216,15 +204,11 @@ def _check_samples(plan: Any, path: Path, inputs: Any, labels: Any) -> None:
 
 
 def _to_lava(graph: Any, inputs: Any, test: Any, scale: float, output: Path, given: dict[str, Any]) -> None:
-    import json
-
     from rich.console import Console
 
     from neurosim.convert import describe_lava, make_plan, to_lava
     from neurosim.convert.convert import integer_frames
     from neurosim.convert.scales import check_frames
-    from neurosim.files import atomic_path
-    from neurosim.formats import write_netx
     from neurosim.report.conversion_table import print_lava
 
     plan = make_plan(graph)
@@ -232,25 +216,10 @@ def _to_lava(graph: Any, inputs: Any, test: Any, scale: float, output: Path, giv
     thresholds = given["thresholds"][0] if len(given["thresholds"]) == 1 else given["thresholds"]
     found = to_lava(plan, inputs, thresholds, scale)
     report = describe_lava(found, plan, *test)
-    with common.outputs():
-        write_netx(found.network, output)
-        if given["json_file"]:
-            with atomic_path(given["json_file"]) as part:
-                part.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
-        if given["frames_file"]:
-            _write_frames(given["frames_file"], integer_frames(test[0], scale))
+    write_conversion(found.network, output, given, report, lambda: integer_frames(test[0], scale))
     console = Console(highlight=False)
     print_lava(found, report, console)
     console.print(f"written to {output}; read it with --rounding corrected", markup=False, soft_wrap=True)
-
-
-def _write_frames(path: Path, frames: Any) -> None:
-    import numpy as np
-
-    from neurosim.files import atomic_path
-
-    with atomic_path(path) as part, open(part, "wb") as file:
-        np.save(file, frames.astype(np.int16))
 
 
 def _refuse(method: str, given: dict[str, Any]) -> None:
@@ -337,14 +306,26 @@ def _convert(
     return sweep(graph, inputs, given["tradeoffs"] or (options.tradeoff,), **settings)
 
 
-def _chosen(found: Any, within: float | None) -> Any:
+def _chosen(found: Any, curve: Any, given: dict[str, Any]) -> Any:
+    """Return the cheapest that is good enough; where none is, the curve is written all the same."""
+    within = given["within"]
     if within is None:
         return found[0]
     fit = [one for one in found if one.report.disagreement_percent <= within]
     if not fit:
         least = min(one.report.disagreement_percent for one in found)
+        ways = ["a smaller --lambda", "a larger --within"]
+        if given["weights"] != "tuned":
+            ways.append("--weights tuned")
+        elif given["epochs"] is None:
+            ways.append("more --epochs")
+        written = ""
+        if given["curve"]:
+            with common.outputs():
+                write_json(curve, given["curve"])
+            written = f"; the reports of all stand in {given['curve']}"
         raise InputError(
             f"--within {within:g}: no lambda's answers differ on so few frames, at best on {least:.2f} %; "
-            "give smaller ones, or --weights tuned"
+            f"give {', '.join(ways[:-1])} or {ways[-1]}{written}"
         )
     return fit[0]

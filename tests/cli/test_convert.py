@@ -93,6 +93,21 @@ def test_a_curve_writes_the_cheapest_within(dense: Path, capsys: pytest.CaptureF
     assert "unbeaten" in capsys.readouterr().out
 
 
+def test_a_curve_of_which_none_is_good_enough_is_written_all_the_same(
+    dense: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    several = ["--lambda", "1", "--lambda", "2", "--curve", "curve.json", "--within", "0", "--per", "layer"]
+    assert main([*CONVERT, "--to", "rounding", *several]) == 2
+    said = capsys.readouterr().err
+    assert "give a smaller --lambda, a larger --within or --weights tuned; the reports of all stand in curve" in said
+    assert len(json.loads((dense / "curve.json").read_text())) == 2
+    assert not (dense / "net.nsnet").exists()
+    (dense / "curve.json").unlink()
+    assert main([*CONVERT, "--to", "rounding", *several, "--weights", "tuned"]) == 2
+    assert "a larger --within or more --epochs; the reports" in capsys.readouterr().err
+    assert len(json.loads((dense / "curve.json").read_text())) == 2
+
+
 def test_fixed_point(dense: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*CONVERT, "--to", "fixed-point", "--bits", "6", "--json", "report.json"]) == 0
     report = json.loads((dense / "report.json").read_text())
