@@ -122,6 +122,12 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", *convert_spiking.OP
 @click.option("--epochs", type=click.IntRange(min=1), help="Of training the weights.  [default: 3]")
 @click.option("--rate", type=float, help="Of training the weights.  [default: 0.01]")
 @click.option(
+    "--scale-epochs",
+    type=click.IntRange(min=1),
+    help="Of the search for scales.  [default: 2, and more until there are 1000 steps of 100 frames]",
+)
+@click.option("--scale-rate", type=float, help="Of the search for scales.  [default: 0.02]")
+@click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="Of all that is random."
 )
 @click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write the report as JSON.")
@@ -248,6 +254,8 @@ def _refuse(method: str, given: dict[str, Any]) -> None:
         "--rule": given["rule"] and not has_rule,
         "--epochs": given["epochs"] and given["weights"] != "tuned",
         "--rate": given["rate"] is not None and given["weights"] != "tuned",
+        "--scale-epochs": given["scale_epochs"] and (fixed or given["scales"]),
+        "--scale-rate": given["scale_rate"] is not None and (fixed or given["scales"]),
         "--per": given["per"] and (lava or spiking or gated or given["scales"]),
         "--within": given["within"] is not None and len(given["tradeoffs"]) < 2,
         "--curve": given["curve"] and not given["tradeoffs"],
@@ -255,7 +263,11 @@ def _refuse(method: str, given: dict[str, Any]) -> None:
     }
     named = [option for option, is_wrong in wrong.items() if is_wrong]
     if named:
-        raise click.UsageError(f"{', '.join(named)}: of no effect with --to {method} and the other options; leave out.")
+        meant = {"--epochs", "--rate"} & set(named) and not (fixed or given["scales"])
+        other = ", or give --weights tuned; the search for scales has --scale-epochs and --scale-rate" if meant else ""
+        raise click.UsageError(
+            f"{', '.join(named)}: of no effect with --to {method} and the other options; leave out{other}."
+        )
     if len(given["tradeoffs"]) > 1 and given["within"] is None:
         raise click.UsageError("several --lambda need --within P, which says which network is written.")
 
@@ -293,8 +305,14 @@ def _convert(
     if method == "fixed-point":
         quantise = QuantiseOptions(given["bits"], given["per"] or "channel", given["rule"] or "auto")
         return [convert_quantised(graph, inputs, options=quantise, input_scale=scale, test=test)]
+    search = {} if given["scale_epochs"] is None else {"epochs": given["scale_epochs"], "least_steps": 1}
+    search |= {} if given["scale_rate"] is None else {"rate": given["scale_rate"]}
     options = ScaleOptions(
-        per=given["per"] or "layer", answer=given["answer"], sequence=not given["unordered"], seed=given["seed"]
+        per=given["per"] or "layer",
+        answer=given["answer"],
+        sequence=not given["unordered"],
+        seed=given["seed"],
+        **search,
     )
     tuning = TuneOptions(epochs=given["epochs"] or 3, rate=0.01 if given["rate"] is None else given["rate"])
     integers = IntegerOptions(changes=method == "sigma-delta", weight_bits=given["bits"], input_scale=scale)
