@@ -60,6 +60,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write all counts, for neurosim reprice and calibrate.",
 )
+@click.option(
+    "--outputs",
+    "outputs_file",
+    type=OutputFile(),
+    metavar="FILE.npz",
+    help="Write what each output layer sent in every timestep.",
+)
 @timeline.timeline_options
 def command(
     model: str,
@@ -74,6 +81,7 @@ def command(
     json_file: Path | None,
     csv_folder: Path | None,
     results_file: Path | None,
+    outputs_file: Path | None,
     timeline_file: Path | None,
     threads: int | None,
     timeline_steps: timeline.Steps | None,
@@ -91,6 +99,8 @@ def command(
     file of that name comes before the workload.
     """
     check_outputs()
+    if outputs_file is not None and outputs_file.suffix.lower() != ".npz":
+        raise InputError(f"--outputs {outputs_file}: a file of arrays has a name in .npz; name it so")
     found = common.find_model(model)
     options = common.reader_arguments(**reader)
     if found.compiled:
@@ -113,6 +123,7 @@ def command(
         Run,
         print_report,
         summarise,
+        write_outputs,
         write_results,
         write_summary,
         write_tables,
@@ -140,6 +151,8 @@ def command(
             write_summary(summary, json_file)
         if results_file is not None:
             write_results(Run(result, notes, chosen, origin), results_file)
+        if outputs_file is not None:
+            write_outputs(result.counts, outputs_file)
         drawn = None if timeline_file is None else write_timeline(result.counts, timeline_file)
     console = Console(highlight=False)
     print_report(summary, console)
