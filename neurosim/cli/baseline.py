@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from neurosim.cli import common
+from neurosim.cli.output_files import OutputFile, check_outputs
 
 
 @click.command("baseline")
@@ -51,7 +52,7 @@ from neurosim.cli import common
     help="Width of weights.  [default: what each connection's widest weight needs]",
 )
 @common.reader_options
-@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the costs as JSON.")
+@click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write the costs as JSON.")
 def command(
     model: str,
     names: str | None,
@@ -72,7 +73,7 @@ def command(
 
     if names is None:
         raise click.UsageError(f"Missing option '--on'. The baselines are {', '.join(baseline_names())}.")
-    common.check_output(json_file, "--json")
+    check_outputs()
     found = common.find_model(model)
     options = common.reader_arguments(**reader)
     if found.compiled:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from neurosim.cli import common
+from neurosim.cli.output_files import OutputFile, check_outputs, refuse_written
 from neurosim.errors import InputError
 
 PATH = click.Path(path_type=Path)
@@ -15,7 +16,9 @@ PATH = click.Path(path_type=Path)
 @click.command("calibrate")
 @click.argument("chip", metavar="CHIP")
 @click.argument("measurements", metavar="MEASUREMENTS.csv", type=PATH)
-@click.option("--output", "-o", type=PATH, required=True, metavar="VARIANT.toml", help="Chip file of the variant.")
+@click.option(
+    "--output", "-o", type=OutputFile(), required=True, metavar="VARIANT.toml", help="Chip file of the variant."
+)
 @click.option(
     "--fit",
     "keys",
@@ -24,7 +27,7 @@ PATH = click.Path(path_type=Path)
     help="A constant to fit, by dotted key, or a pattern (core.*). Repeatable.  [default: all energies and powers]",
 )
 @click.option("--confidence", type=float, default=0.95, show_default=True, metavar="C", help="Of the intervals.")
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the calibration as JSON.")
+@click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write the calibration as JSON.")
 def command(
     chip: str,
     measurements: Path,
@@ -39,12 +42,9 @@ def command(
     file. MEASUREMENTS.csv names, a line each, the results file of a run (neurosim run --results) and what was
     measured; see docs/compare.md.
     """
-    common.check_output(output, "--output")
-    common.check_output(json_file, "--json")
+    check_outputs()
     if output.suffix != ".toml":
         raise InputError(f"--output {output}: a chip file's name ends in .toml; name it so")
-    if chip.endswith(".toml") and output.exists() and output.samefile(chip):
-        raise InputError(f"--output {output}: is the chip to be calibrated; give another name")
 
     from rich.console import Console
 
@@ -58,7 +58,10 @@ def command(
         write_variant,
     )
 
-    found = calibrate(load_chip(chip), read_measurements(measurements), keys, confidence)
+    measured = read_measurements(measurements)
+    for one in measured:
+        refuse_written(one.result, f"line {one.line} of {measurements}:")
+    found = calibrate(load_chip(chip), measured, keys, confidence)
     with common.outputs():
         write_variant(found, chip, measurements, output)
         if json_file is not None:

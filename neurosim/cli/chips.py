@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from neurosim.cli.common import check_output_folder, outputs, parse_settings
+from neurosim.cli.common import outputs, parse_settings
+from neurosim.cli.output_files import OutputFolder, check_outputs
 
 if TYPE_CHECKING:
     from hwmodels import Chip
 
 
 @click.command("chips")
-@click.option("--pages", type=click.Path(path_type=Path), metavar="DIR", help="Write a page (.md) of every chip.")
+@click.option("--pages", type=OutputFolder(tuple), metavar="DIR", help="Write a page (.md) of every chip.")
 @click.option("--markdown", is_flag=True, help="Print the chip as a page in Markdown.")
 @click.option(
     "--set",
@@ -122,7 +123,7 @@ def _write_pages(folder: Path) -> None:
     from neurosim.files import atomic_path, make_folder
     from neurosim.report.chip_page import all_pages
 
-    check_output_folder(folder, "--pages")
+    check_outputs()
     with outputs():
         make_folder(folder)
         for name, text in all_pages().items():

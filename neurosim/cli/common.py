@@ -1,8 +1,7 @@
-"""What several commands share: which model is meant, options of its reader, and early looks at outputs."""
+"""What several commands share: which model is meant, options of its reader, and files written together."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -311,44 +310,3 @@ def read_model(model: Model, reader: Mapping[str, Any]) -> tuple[Network, tuple[
 
     reading = read_network_with_notes(model.path, **reader)
     return reading.network, reading.notes
-
-
-def check_output(path: Path | None, option: str) -> None:
-    """Find out early whether a file can be written at `path`; None is none.
-
-    Raises
-    ------
-    InputError
-        Its folder is missing or closed, or `path` is a folder.
-    """
-    if path is None:
-        return
-    _check_parent(path, option)
-    if path.is_dir():
-        raise InputError(f"{option} {path}: is a folder; give the name of a file")
-
-
-def check_output_folder(path: Path | None, option: str) -> None:
-    """Find out early whether files can be written in the folder `path`, there or to be made; None is none.
-
-    Raises
-    ------
-    InputError
-        The folder above is missing or closed, or `path` is a file or closed.
-    """
-    if path is None:
-        return
-    if not path.is_dir():
-        _check_parent(path, option)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{option} {path}: is a file; give the name of a folder")
-    if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
-        raise InputError(f"{option} {path}: the folder cannot be written; choose another")
-
-
-def _check_parent(path: Path, option: str) -> None:
-    parent = path.parent
-    if not parent.is_dir():
-        raise InputError(f"{option} {path}: there is no folder {parent}; make it, or choose another")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{option} {path}: the folder {parent} cannot be written; choose another")

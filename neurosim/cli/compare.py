@@ -8,12 +8,17 @@ from typing import Any
 import click
 
 from neurosim.cli import common
+from neurosim.cli.output_files import OutputFile, OutputFolder, check_outputs
 from neurosim.errors import InputError
-
-PATH = click.Path(path_type=Path)
 
 NOT_CARRIED = 3
 """Exit code where a chip cannot carry the network; all is written nevertheless."""
+
+
+def _tables() -> tuple[str, ...]:
+    from neurosim.explore.comparison_report import CSV_FILES
+
+    return CSV_FILES
 
 
 @click.command("compare")
@@ -51,8 +56,8 @@ NOT_CARRIED = 3
     show_default=True,
     help="How the network is timed; fast takes links as queues that never block.",
 )
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the comparison as JSON.")
-@click.option("--csv", "csv_folder", type=PATH, metavar="DIR", help="Write tables into this folder.")
+@click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write the comparison as JSON.")
+@click.option("--csv", "csv_folder", type=OutputFolder(_tables), metavar="DIR", help="Write tables into this folder.")
 def command(
     model: str,
     chips: str,
@@ -78,8 +83,7 @@ def command(
 
     The exit code is 3 where a chip cannot carry the network; its row says why, and all else is written.
     """
-    common.check_output(json_file, "--json")
-    common.check_output_folder(csv_folder, "--csv")
+    check_outputs()
     found = common.find_model(model)
     if found.compiled:
         raise InputError(f"{found.path}: is compiled for one chip; give the network that it was made from")

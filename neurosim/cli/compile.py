@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from neurosim.cli import common
+from neurosim.cli.output_files import OutputFile, check_outputs
 from neurosim.errors import InputError
 
 
@@ -17,7 +18,7 @@ from neurosim.errors import InputError
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     required=True,
     metavar="PROGRAM.h5",
     help="File of the program.",
@@ -37,7 +38,7 @@ def command(
     MODEL is a network (.net, .nsnet), or the name of a shipped workload (such as steering). A file of that name comes
     before the workload.
     """
-    common.check_output(output, "--output")
+    check_outputs()
     if output.suffix.lower() != common.PROGRAM_SUFFIX:
         raise InputError(f"--output {output}: a program's name ends in {common.PROGRAM_SUFFIX}; name it so")
     found = common.find_model(model)

@@ -9,6 +9,8 @@ import click
 from click.core import ParameterSource
 
 from neurosim.cli import common, convert_gated, convert_spiking
+from neurosim.cli.conversion_files import write_conversion, write_json
+from neurosim.cli.output_files import OutputFile, check_outputs
 from neurosim.errors import InputError
 
 PATH = click.Path(path_type=Path)
@@ -20,14 +22,19 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", *convert_spiking.OP
 @click.option("--to", "method", type=click.Choice(METHODS), required=True, help="What to convert to.")
 @click.option("--data", type=PATH, required=True, metavar="FILE", help="Calibration frames (.npy, .npz with inputs).")
 @click.option(
-    "--output", "-o", type=PATH, required=True, metavar="NET", help="File of the network: .nsnet, or .net for lava."
+    "--output",
+    "-o",
+    type=OutputFile(),
+    required=True,
+    metavar="NET",
+    help="File of the network: .nsnet, or .net for lava.",
 )
 @click.option(
     "--test", type=PATH, metavar="FILE", help="Frames, and labels, to report on instead of the calibration's."
 )
 @click.option("--input-scale", type=float, metavar="S", help="What 1 in an integer frame stands for.")
 @click.option(
-    "--frames", "frames_file", type=PATH, metavar="FILE.npy", help="Write the frames reported on, as integers."
+    "--frames", "frames_file", type=OutputFile(), metavar="FILE.npy", help="Write the frames reported on, as integers."
 )
 @click.option("--scale", "scales", type=float, multiple=True, metavar="K", help="Scale of all layers, or one a layer.")
 @click.option(
@@ -59,7 +66,7 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", *convert_spiking.OP
     help="Divergence that an operation a frame is worth; several make a curve.  [default: 1e-7]",
 )
 @click.option("--within", type=float, metavar="P", help="Of a curve, write the cheapest that differs on P % or less.")
-@click.option("--curve", type=PATH, metavar="FILE", help="Write the reports of all lambdas as JSON.")
+@click.option("--curve", type=OutputFile(), metavar="FILE", help="Write the reports of all lambdas as JSON.")
 @click.option(
     "--per", type=click.Choice(["layer", "channel"]), help="How many scales.  [default: layer; fixed-point: channel]"
 )
@@ -115,9 +122,15 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", *convert_spiking.OP
 @click.option("--epochs", type=click.IntRange(min=1), help="Of training the weights.  [default: 3]")
 @click.option("--rate", type=float, help="Of training the weights.  [default: 0.01]")
 @click.option(
+    "--scale-epochs",
+    type=click.IntRange(min=1),
+    help="Of the search for scales.  [default: 2, and more until there are 1000 steps of 100 frames]",
+)
+@click.option("--scale-rate", type=float, help="Of the search for scales.  [default: 0.02]")
+@click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="Of all that is random."
 )
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the report as JSON.")
+@click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write the report as JSON.")
 def command(model: str, method: str, data: Path, output: Path, **given: Any) -> None:
     """Convert a trained dense network to one that the simulator runs.
 
@@ -132,23 +145,17 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
     GRUs and LSTMs with a linear layer behind become delta networks (delta-gru, delta-lstm) in the number formats of the
     published accelerator; their frames are numbers in steps of 1/256.
     """
-    common.check_output(output, "--output")
-    for option in ("frames_file", "curve", "json_file"):
-        common.check_output(given[option], f"--{option.removesuffix('_file')}")
+    check_outputs()
     suffix = ".net" if method == "lava" else common.NETWORK_SUFFIX
     if output.suffix.lower() != suffix:
         raise InputError(f"--output {output}: a network converted to {method} has a name in {suffix}; name it so")
     _refuse(method, given)
 
-    import json
-
     from rich.console import Console
 
     from neurosim.cli.progress import StageProgress
-    from neurosim.compiler import write_network_file
     from neurosim.convert import make_plan, pareto
     from neurosim.convert.convert import integer_frames
-    from neurosim.files import atomic_path
     from neurosim.formats.dense_files import read_dense, read_samples
     from neurosim.report.conversion_table import print_conversion, print_curve
 
@@ -175,19 +182,10 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
         return
     with StageProgress() as progress:
         found = _convert(graph, method, inputs, test, scale, given, progress)
-    chosen = _chosen(found, given["within"])
+    curve = [{"lambda": c.tradeoff, **c.report.to_dict()} for c in found]
+    chosen = _chosen(found, curve, given)
     frames = integer_frames(inputs if test is None else test[0], scale)
-    with common.outputs():
-        write_network_file(chosen.network, output)
-        for path, value in (
-            (given["json_file"], chosen.report.to_dict()),
-            (given["curve"], [{"lambda": c.tradeoff, **c.report.to_dict()} for c in found]),
-        ):
-            if path:
-                with atomic_path(path) as part:
-                    part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-        if given["frames_file"]:
-            _write_frames(given["frames_file"], frames)
+    write_conversion(chosen.network, output, given, chosen.report, lambda: frames, curve)
     console = Console(highlight=False)
     if len(found) > 1:
         print_curve(found, pareto(found), console)
@@ -212,15 +210,11 @@ def _check_samples(plan: Any, path: Path, inputs: Any, labels: Any) -> None:
 
 
 def _to_lava(graph: Any, inputs: Any, test: Any, scale: float, output: Path, given: dict[str, Any]) -> None:
-    import json
-
     from rich.console import Console
 
     from neurosim.convert import describe_lava, make_plan, to_lava
     from neurosim.convert.convert import integer_frames
     from neurosim.convert.scales import check_frames
-    from neurosim.files import atomic_path
-    from neurosim.formats import write_netx
     from neurosim.report.conversion_table import print_lava
 
     plan = make_plan(graph)
@@ -228,25 +222,10 @@ def _to_lava(graph: Any, inputs: Any, test: Any, scale: float, output: Path, giv
     thresholds = given["thresholds"][0] if len(given["thresholds"]) == 1 else given["thresholds"]
     found = to_lava(plan, inputs, thresholds, scale)
     report = describe_lava(found, plan, *test)
-    with common.outputs():
-        write_netx(found.network, output)
-        if given["json_file"]:
-            with atomic_path(given["json_file"]) as part:
-                part.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
-        if given["frames_file"]:
-            _write_frames(given["frames_file"], integer_frames(test[0], scale))
+    write_conversion(found.network, output, given, report, lambda: integer_frames(test[0], scale))
     console = Console(highlight=False)
     print_lava(found, report, console)
     console.print(f"written to {output}; read it with --rounding corrected", markup=False, soft_wrap=True)
-
-
-def _write_frames(path: Path, frames: Any) -> None:
-    import numpy as np
-
-    from neurosim.files import atomic_path
-
-    with atomic_path(path) as part, open(part, "wb") as file:
-        np.save(file, frames.astype(np.int16))
 
 
 def _refuse(method: str, given: dict[str, Any]) -> None:
@@ -275,6 +254,8 @@ def _refuse(method: str, given: dict[str, Any]) -> None:
         "--rule": given["rule"] and not has_rule,
         "--epochs": given["epochs"] and given["weights"] != "tuned",
         "--rate": given["rate"] is not None and given["weights"] != "tuned",
+        "--scale-epochs": given["scale_epochs"] and (fixed or given["scales"]),
+        "--scale-rate": given["scale_rate"] is not None and (fixed or given["scales"]),
         "--per": given["per"] and (lava or spiking or gated or given["scales"]),
         "--within": given["within"] is not None and len(given["tradeoffs"]) < 2,
         "--curve": given["curve"] and not given["tradeoffs"],
@@ -282,7 +263,11 @@ def _refuse(method: str, given: dict[str, Any]) -> None:
     }
     named = [option for option, is_wrong in wrong.items() if is_wrong]
     if named:
-        raise click.UsageError(f"{', '.join(named)}: of no effect with --to {method} and the other options; leave out.")
+        meant = {"--epochs", "--rate"} & set(named) and not (fixed or given["scales"])
+        other = ", or give --weights tuned; the search for scales has --scale-epochs and --scale-rate" if meant else ""
+        raise click.UsageError(
+            f"{', '.join(named)}: of no effect with --to {method} and the other options; leave out{other}."
+        )
     if len(given["tradeoffs"]) > 1 and given["within"] is None:
         raise click.UsageError("several --lambda need --within P, which says which network is written.")
 
@@ -320,8 +305,14 @@ def _convert(
     if method == "fixed-point":
         quantise = QuantiseOptions(given["bits"], given["per"] or "channel", given["rule"] or "auto")
         return [convert_quantised(graph, inputs, options=quantise, input_scale=scale, test=test)]
+    search = {} if given["scale_epochs"] is None else {"epochs": given["scale_epochs"], "least_steps": 1}
+    search |= {} if given["scale_rate"] is None else {"rate": given["scale_rate"]}
     options = ScaleOptions(
-        per=given["per"] or "layer", answer=given["answer"], sequence=not given["unordered"], seed=given["seed"]
+        per=given["per"] or "layer",
+        answer=given["answer"],
+        sequence=not given["unordered"],
+        seed=given["seed"],
+        **search,
     )
     tuning = TuneOptions(epochs=given["epochs"] or 3, rate=0.01 if given["rate"] is None else given["rate"])
     integers = IntegerOptions(changes=method == "sigma-delta", weight_bits=given["bits"], input_scale=scale)
@@ -333,14 +324,26 @@ def _convert(
     return sweep(graph, inputs, given["tradeoffs"] or (options.tradeoff,), **settings)
 
 
-def _chosen(found: Any, within: float | None) -> Any:
+def _chosen(found: Any, curve: Any, given: dict[str, Any]) -> Any:
+    """Return the cheapest that is good enough; where none is, the curve is written all the same."""
+    within = given["within"]
     if within is None:
         return found[0]
     fit = [one for one in found if one.report.disagreement_percent <= within]
     if not fit:
         least = min(one.report.disagreement_percent for one in found)
+        ways = ["a smaller --lambda", "a larger --within"]
+        if given["weights"] != "tuned":
+            ways.append("--weights tuned")
+        elif given["epochs"] is None:
+            ways.append("more --epochs")
+        written = ""
+        if given["curve"]:
+            with common.outputs():
+                write_json(curve, given["curve"])
+            written = f"; the reports of all stand in {given['curve']}"
         raise InputError(
             f"--within {within:g}: no lambda's answers differ on so few frames, at best on {least:.2f} %; "
-            "give smaller ones, or --weights tuned"
+            f"give {', '.join(ways[:-1])} or {ways[-1]}{written}"
         )
     return fit[0]

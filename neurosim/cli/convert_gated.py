@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from neurosim.cli import common
+from neurosim.cli.conversion_files import write_conversion
 from neurosim.errors import InputError
 
 METHODS = {"delta-gru": "gru", "delta-lstm": "lstm"}
@@ -37,15 +37,11 @@ def convert(graph: Any, method: str, inputs: Any, test: Any, output: Path, given
     InputError, ModelError
         What does not fit.
     """
-    import json
-
     import numpy as np
     from rich.console import Console
 
-    from neurosim.compiler import write_network_file
     from neurosim.convert import GatedFormats, describe_gated, to_gated
     from neurosim.convert.convert import integer_frames
-    from neurosim.files import atomic_path
     from neurosim.report.conversion_table import print_gated
 
     _check_kind(graph, method)
@@ -67,14 +63,7 @@ def convert(graph: Any, method: str, inputs: Any, test: Any, output: Path, given
     formats = GatedFormats(weight_bits=given["bits"], weight_fraction=weight_fraction)
     found = to_gated(graph, given["thresholds"], formats, given["read_out"] or "frame")
     report = describe_gated(found, streams, labels)
-    with common.outputs():
-        write_network_file(found.network, output)
-        if given["json_file"]:
-            with atomic_path(given["json_file"]) as part:
-                part.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
-        if given["frames_file"]:
-            with atomic_path(given["frames_file"]) as part, open(part, "wb") as file:
-                np.save(file, integer_frames(frames, found.frame_scale).astype(np.int16))
+    write_conversion(found.network, output, given, report, lambda: integer_frames(frames, found.frame_scale))
     console = Console(highlight=False)
     print_gated(found, report, console)
     console.print(f"written to {output}", markup=False, soft_wrap=True)

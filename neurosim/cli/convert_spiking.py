@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from neurosim.cli import common
+from neurosim.cli.conversion_files import write_conversion
 from neurosim.errors import InputError
 
 OPTIONS = {
@@ -54,15 +54,10 @@ def convert(method: str, graph: Any, inputs: Any, test: Any, scale: float, outpu
     InputError, ModelError
         What does not fit.
     """
-    import json
-
-    import numpy as np
     from rich.console import Console
 
     from neurosim.cli.progress import StageProgress
-    from neurosim.compiler import write_network_file
     from neurosim.convert import HybridOptions, RateOptions, convert_hybrid, convert_rates
-    from neurosim.files import atomic_path
     from neurosim.report.conversion_table import print_hybrid, print_rates
 
     chosen = {name: given[name] for name in OPTIONS[method] if given[name] is not None}
@@ -76,15 +71,7 @@ def convert(method: str, graph: Any, inputs: Any, test: Any, scale: float, outpu
         options = RateOptions(**chosen)
     with StageProgress() as progress:
         found, report = run(graph, inputs, options=options, test=test, progress=progress)
-    with common.outputs():
-        write_network_file(found.network, output)
-        if given["json_file"]:
-            with atomic_path(given["json_file"]) as part:
-                part.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
-        if given["frames_file"]:
-            frames = found.stream(inputs if test is None else test[0])
-            with atomic_path(given["frames_file"]) as part, open(part, "wb") as file:
-                np.save(file, frames.astype(np.int16))
+    write_conversion(found.network, output, given, report, lambda: found.stream(inputs if test is None else test[0]))
     console = Console(highlight=False)
     (print_hybrid if method == "hybrid" else print_rates)(found, report, console)
     console.print(f"written to {output}", markup=False, soft_wrap=True)

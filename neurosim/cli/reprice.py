@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from neurosim.cli import common
+from neurosim.cli.output_files import OutputFile, OutputFolder, check_outputs, csv_files
 
 PATH = click.Path(path_type=Path)
 
@@ -22,8 +23,8 @@ PATH = click.Path(path_type=Path)
     callback=common.parse_settings,
     help="Put a value in place of the chip's, by dotted key. Repeatable.",
 )
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the summary as JSON.")
-@click.option("--csv", "csv_folder", type=PATH, metavar="DIR", help="Write tables into this folder.")
+@click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write the summary as JSON.")
+@click.option("--csv", "csv_folder", type=OutputFolder(csv_files), metavar="DIR", help="Write tables into this folder.")
 def command(
     results: Path, chip: str | None, settings: dict[str, str], json_file: Path | None, csv_folder: Path | None
 ) -> None:
@@ -32,8 +33,7 @@ def command(
     RESULT is a file of neurosim run --results. VARIANT differs from the run's chip in energies, powers, ranges and
     words alone; all else is refused, with a list of what differs.
     """
-    common.check_output(json_file, "--json")
-    common.check_output_folder(csv_folder, "--csv")
+    check_outputs()
     if chip is None and not settings:
         raise click.UsageError("nothing to change: give --chip, --set, or both.")
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neurosim.cli import common, timeline
+from neurosim.cli.output_files import OutputFile, OutputFolder, check_outputs, csv_files
 from neurosim.errors import InputError
 
 if TYPE_CHECKING:
     from neurosim.compiler import Program
-
-PATH = click.Path(path_type=Path)
 
 
 @click.command("run")
@@ -27,7 +26,9 @@ PATH = click.Path(path_type=Path)
     metavar="N",
     help="Threads that time timesteps; any number gives the same bytes.  [default: the processors, at most 8]",
 )
-@click.option("--checkpoint", "checkpoint_file", type=PATH, metavar="FILE", help="Save the run here, or go on from it.")
+@click.option(
+    "--checkpoint", "checkpoint_file", type=OutputFile(), metavar="FILE", help="Save the run here, or go on from it."
+)
 @click.option(
     "--every",
     type=click.IntRange(min=1),
@@ -50,10 +51,21 @@ PATH = click.Path(path_type=Path)
     metavar="N",
     help="With fast: time N timesteps at cycle level too, and report the error.",
 )
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the summary as JSON.")
-@click.option("--csv", "csv_folder", type=PATH, metavar="DIR", help="Write tables into this folder.")
+@click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write the summary as JSON.")
+@click.option("--csv", "csv_folder", type=OutputFolder(csv_files), metavar="DIR", help="Write tables into this folder.")
 @click.option(
-    "--results", "results_file", type=PATH, metavar="FILE", help="Write all counts, for neurosim reprice and calibrate."
+    "--results",
+    "results_file",
+    type=OutputFile(),
+    metavar="FILE",
+    help="Write all counts, for neurosim reprice and calibrate.",
+)
+@click.option(
+    "--outputs",
+    "outputs_file",
+    type=OutputFile(),
+    metavar="FILE.npz",
+    help="Write what each output layer sent in every timestep.",
 )
 @timeline.timeline_options
 def command(
@@ -69,6 +81,7 @@ def command(
     json_file: Path | None,
     csv_folder: Path | None,
     results_file: Path | None,
+    outputs_file: Path | None,
     timeline_file: Path | None,
     threads: int | None,
     timeline_steps: timeline.Steps | None,
@@ -85,11 +98,9 @@ def command(
     MODEL is a network (.net, .nsnet), a compiled program (.h5), or the name of a shipped workload (such as steering). A
     file of that name comes before the workload.
     """
-    common.check_output(json_file, "--json")
-    common.check_output(results_file, "--results")
-    common.check_output(timeline_file, "--timeline")
-    common.check_output(checkpoint_file, "--checkpoint")
-    common.check_output_folder(csv_folder, "--csv")
+    check_outputs()
+    if outputs_file is not None and outputs_file.suffix.lower() != ".npz":
+        raise InputError(f"--outputs {outputs_file}: a file of arrays has a name in .npz; name it so")
     found = common.find_model(model)
     options = common.reader_arguments(**reader)
     if found.compiled:
@@ -112,6 +123,7 @@ def command(
         Run,
         print_report,
         summarise,
+        write_outputs,
         write_results,
         write_summary,
         write_tables,
@@ -139,6 +151,8 @@ def command(
             write_summary(summary, json_file)
         if results_file is not None:
             write_results(Run(result, notes, chosen, origin), results_file)
+        if outputs_file is not None:
+            write_outputs(result.counts, outputs_file)
         drawn = None if timeline_file is None else write_timeline(result.counts, timeline_file)
     console = Console(highlight=False)
     print_report(summary, console)

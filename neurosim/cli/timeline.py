@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from neurosim.cli.output_files import OutputFile
+
 if TYPE_CHECKING:
     from neurosim.engine import TraceWindow
 
@@ -42,7 +44,7 @@ def timeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--timeline",
             "timeline_file",
-            type=click.Path(path_type=Path),
+            type=OutputFile(),
             metavar="FILE",
             help="Write a timeline for Perfetto or chrome://tracing, JSON packed with gzip (.json.gz).",
         ),

@@ -8,23 +8,22 @@ from pathlib import Path
 import click
 
 from neurosim.cli import common
+from neurosim.cli.output_files import OutputFile, check_outputs
 
-PATH = click.Path(path_type=Path)
 REFERENCE_VARIABLE = "NEUROSIM_REFERENCE_DATA"
 
 
 @click.command("validate")
 @click.option("--only", metavar="KEY[,KEY]", help="Measurements by key, such as V6,V8.")
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all rows as JSON.")
-@click.option("--markdown", "markdown_file", type=PATH, metavar="FILE", help="Write the page as Markdown.")
+@click.option("--json", "json_file", type=OutputFile(), metavar="FILE", help="Write all rows as JSON.")
+@click.option("--markdown", "markdown_file", type=OutputFile(), metavar="FILE", help="Write the page as Markdown.")
 def command(only: str | None, json_file: Path | None, markdown_file: Path | None) -> None:
     """Simulate published measurements and show predictions beside them.
 
     Whether a figure is evidence, and why it is missed, stands beside it. Measurements of published networks need the
     folder that the environment variable NEUROSIM_REFERENCE_DATA names, and are left out without it.
     """
-    common.check_output(json_file, "--json")
-    common.check_output(markdown_file, "--markdown")
+    check_outputs()
     value = os.environ.get(REFERENCE_VARIABLE)
     reference = Path(value) if value else None
     if reference is not None and not reference.is_dir():

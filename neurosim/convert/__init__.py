@@ -26,7 +26,7 @@ from neurosim.convert.order import temporal_order
 from neurosim.convert.plan import Plan, Site, Term, make_plan
 from neurosim.convert.quantise import Formats, QuantiseOptions, choose_formats
 from neurosim.convert.rate import RateNetwork, RateOptions, RateReport, convert_rates, describe_rates, to_rates
-from neurosim.convert.scales import ScaleOptions, optimise_scales
+from neurosim.convert.scales import FoundScales, ScaleOptions, optimise_scales
 from neurosim.convert.spike_counting import SpikeCounts, count_spikes
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "DeltaRun",
     "DeltaTraining",
     "Formats",
+    "FoundScales",
     "GatedFormats",
     "GatedNetwork",
     "GatedReport",

@@ -56,6 +56,10 @@ class Report:
         Per layer name: signed bits that messages and sums need on these frames.
     weight_bits
         Per layer name: signed bits of the weights into it.
+    scale_steps
+        Gradient steps of the search for scales; None for scales that were not searched.
+    unsettled
+        Names of the places whose scales were still moving when the steps ended.
     """
 
     frames: int
@@ -73,6 +77,8 @@ class Report:
     message_bits: dict[str, int]
     sum_bits: dict[str, int]
     weight_bits: dict[str, int]
+    scale_steps: int | None = None
+    unsettled: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values by name."""
@@ -281,9 +287,11 @@ def convert_rounding(
     inputs = check_frames(original, calibration)
     integer_frames(inputs, integers.input_scale)
     plan = original
+    search: dict[str, Any] = {}
     if scales is None:
         say = None if progress is None else lambda done, of: progress("scales", done, of)
-        found = optimise_scales(plan, inputs, fan_out_of(plan), options, say)
+        searched = optimise_scales(plan, inputs, fan_out_of(plan), options, say)
+        found, search = searched.scales, {"scale_steps": searched.steps, "unsettled": searched.unsettled}
     else:
         found = given_scales(plan, scales)
     if weights != "frozen":
@@ -296,7 +304,7 @@ def convert_rounding(
     frames, labels = (inputs, None) if test is None else test
     report = describe(network, plan, original, frames, labels, integers.input_scale, answer_scale)
     used = options.tradeoff if scales is None else None
-    return Conversion(network, plan, tuple(found), report, used, answer_scale)
+    return Conversion(network, plan, tuple(found), replace(report, **search), used, answer_scale)
 
 
 def convert_quantised(

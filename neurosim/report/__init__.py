@@ -1,6 +1,7 @@
 """Reports: a result as a summary for machines, as CSV tables, as tables on a terminal, and as a timeline."""
 
 from neurosim.report.origin import Origin
+from neurosim.report.outputs_file import write_outputs
 from neurosim.report.results_file import Run, read_results, write_results
 from neurosim.report.summary import SCHEMA, summarise, write_summary
 from neurosim.report.tables import CSV_FILES, write_tables
@@ -16,6 +17,7 @@ __all__ = [
     "print_report",
     "read_results",
     "summarise",
+    "write_outputs",
     "write_results",
     "write_summary",
     "write_tables",

@@ -50,6 +50,16 @@ def print_conversion(conversion: Conversion, console: Console) -> None:
         Column("sums", [report.sum_bits.get(name) for name in names]),
     ]
     print_columns("Signed bits that these frames need", bits, console)
+    if report.scale_steps is not None:
+        console.print()
+        console.print(f"the search for scales made {report.scale_steps:,} steps")
+    if report.unsettled:
+        console.print(
+            f"note: the scales of {', '.join(report.unsettled)} were still moving when they ended; give more "
+            "--scale-epochs, or a larger --scale-rate",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _print_errors(report: Report | LavaReport, console: Console) -> None:

@@ -138,7 +138,7 @@ def main(path: Path | None, folder: Path | None) -> None:
     exact = run(original, frames.astype(np.float32))[-1]
     settings: list[tuple[str, dict[str, Any]]] = [(f"k = {k:g}", {"scales": k}) for k in FIXED]
     for tradeoff in TRADEOFFS:
-        options = ScaleOptions(tradeoff=tradeoff, answer="values", batch=10, epochs=40, rate=0.1)
+        options = ScaleOptions(tradeoff=tradeoff, answer="values", batch=10, epochs=40, rate=0.1, least_steps=1)
         settings.append((f"lambda = {tradeoff:g}", {"options": options}))
         tuning = {"weights": "tuned", "tuning": TuneOptions(batch=10, epochs=20)}
         settings.append((f"lambda = {tradeoff:g}, tuned", {"options": options, **tuning}))

@@ -93,6 +93,44 @@ def test_a_curve_writes_the_cheapest_within(dense: Path, capsys: pytest.CaptureF
     assert "unbeaten" in capsys.readouterr().out
 
 
+def test_a_curve_of_which_none_is_good_enough_is_written_all_the_same(
+    dense: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    several = ["--lambda", "1", "--lambda", "2", "--curve", "curve.json", "--within", "0", "--per", "layer"]
+    assert main([*CONVERT, "--to", "rounding", *several]) == 2
+    said = capsys.readouterr().err
+    assert "give a smaller --lambda, a larger --within or --weights tuned; the reports of all stand in curve" in said
+    assert len(json.loads((dense / "curve.json").read_text())) == 2
+    assert not (dense / "net.nsnet").exists()
+    (dense / "curve.json").unlink()
+    assert main([*CONVERT, "--to", "rounding", *several, "--weights", "tuned"]) == 2
+    assert "a larger --within or more --epochs; the reports" in capsys.readouterr().err
+    assert len(json.loads((dense / "curve.json").read_text())) == 2
+
+
+def test_the_search_for_scales_has_options_and_says_how_far_it_went(
+    dense: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convert = [*CONVERT, "--to", "rounding", "--json", "report.json"]
+    assert main([*convert, "--scale-epochs", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "the search for scales made 3 steps" in said
+    assert "note: the scales of " in said
+    report = json.loads((dense / "report.json").read_text())
+    assert report["scale_steps"] == 3
+    assert report["unsettled"]
+    assert main([*convert, "--scale-rate", "0.05"]) == 0
+    said = capsys.readouterr().out
+    assert "the search for scales made 1,000 steps" in said
+    assert "still moving" not in said
+    assert main([*convert, "--scale", "8"]) == 0
+    assert "the search" not in capsys.readouterr().out
+    assert main([*convert, "--scale", "8", "--scale-epochs", "3"]) == 2
+    assert "--scale-epochs: of no effect" in capsys.readouterr().err
+    assert main([*convert, "--epochs", "3"]) == 2
+    assert "the search for scales has --scale-epochs and --scale-rate" in capsys.readouterr().err
+
+
 def test_fixed_point(dense: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*CONVERT, "--to", "fixed-point", "--bits", "6", "--json", "report.json"]) == 0
     report = json.loads((dense / "report.json").read_text())

@@ -6,12 +6,14 @@ import csv
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ import neurosim_traces
 from hwmodels import load_chip
 from neurosim import api
 from neurosim.cli import main
+from neurosim.convert import count
 from neurosim.report import CSV_FILES
 
 RUN = ["run", "tiny.net", "--chip", "loihi2", "--input", "frames.npy"]
@@ -403,3 +406,38 @@ def test_standard_error_is_silent_away_from_a_terminal() -> None:
     done = in_a_process([*RUN, "--steps", "60"])
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+def test_outputs_are_what_the_output_layers_sent() -> None:
+    assert main([*RUN, "--outputs", "out.npz", "--results", "run.h5"]) == 0
+    first = Path("out.npz").read_bytes()
+    with np.load("out.npz") as out:
+        assert set(out) == {"dense2", "dense2.first_timestep"}
+        assert out["dense2"].dtype == np.int64
+        assert out["dense2"].shape == (8 + 4, 3)
+        assert out["dense2.first_timestep"].shape == ()
+        assert out["dense2.first_timestep"] == 4
+        with h5py.File("run.h5") as results:
+            (kept,) = results["outputs"].values()
+            assert np.array_equal(kept, out["dense2"])
+            assert kept[:].any()
+    assert main([*RUN, "--outputs", "out.npz", "--threads", "2"]) == 0
+    assert Path("out.npz").read_bytes() == first
+
+
+def test_outputs_give_the_accuracy_that_the_page_computes() -> None:
+    """The lines of docs/outputs.md, on the labels that ship: they answer as the README of the workload counts."""
+    page = (Path(__file__).parents[2] / "docs" / "outputs.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r'```python\n(out = np.load\("out.npz"\).*?)```', page, re.DOTALL)
+    shipped = neurosim_traces.workload("digits_rounding")
+    with np.load(shipped.frames_path) as held:
+        names: dict[str, Any] = {"np": np, "labels": held["label"]}
+        counted = count(api.load(shipped.model_path), held["frames"].reshape(100, -1).astype(np.int64))
+    assert main(["run", "digits_rounding", "--chip", "loihi2", "--fidelity", "fast", "--outputs", "out.npz"]) == 0
+    exec(lines, names)
+    assert np.array_equal(names["answers"], counted.answers.argmax(axis=1))
+    assert names["accuracy"] == (counted.answers.argmax(axis=1) == names["labels"]).mean() > 0.9
+
+
+def test_outputs_have_a_name_in_npz(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "a file of arrays has a name in .npz" in refused([*RUN, "--outputs", "out.npy"], capsys)

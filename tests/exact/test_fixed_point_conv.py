@@ -132,7 +132,7 @@ def test_rounding_of_a_convolutional_network(data: dict[str, Any], capsys: pytes
     """Sums and ReLU before pooling, rounding after both: little more error, and a fifth of the dense operations."""
     pixels = data["pixels"][:4000] * np.float32(PIXEL)
     found = convert_rounding(
-        data["graph"], pixels, options=ScaleOptions(tradeoff=1e-8, sequence=False, epochs=3),
+        data["graph"], pixels, options=ScaleOptions(tradeoff=1e-8, sequence=False, epochs=3, least_steps=1),
         integers=IntegerOptions(changes=False, input_scale=PIXEL), test=data["test"],
     )  # fmt: skip
     report = found.report

@@ -181,9 +181,10 @@ def test_fine_scales_give_the_original_answers() -> None:
 def test_scales_and_weights_are_fitted_through_maxima() -> None:
     frames = frames_of(60) / 16
     settings: dict[str, Any] = {"integers": IntegerOptions(input_scale=1 / 16)}
+    search: dict[str, Any] = {"answer": "values", "batch": 10, "epochs": 20, "rate": 0.1, "least_steps": 1}
     coarse, fine = (
         convert_rounding(
-            pooled(2), frames, options=ScaleOptions(tradeoff=lam, answer="values", batch=10, epochs=20, rate=0.1),
+            pooled(2), frames, options=ScaleOptions(tradeoff=lam, **search),
             weights="tuned", tuning=TuneOptions(batch=10, rate=1e-3), **settings,
         ).report
         for lam in (1e-3, 1e-7)

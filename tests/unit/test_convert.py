@@ -251,7 +251,9 @@ def test_scales_per_channel_stay_within_a_factor_of_four() -> None:
     rng = np.random.default_rng(14)
     x = rng.random((200, *IMAGE)).astype(np.float32)
     x[:, 1] *= 0.01  # a channel of little
-    options = ScaleOptions(tradeoff=1e-5, per="channel", answer="values", sequence=False, epochs=30, batch=50, rate=0.1)
+    options = ScaleOptions(
+        tradeoff=1e-5, per="channel", answer="values", sequence=False, epochs=30, batch=50, rate=0.1, least_steps=1
+    )
     found = convert_rounding(branched(), x, options=options, integers=IntegerOptions(input_scale=1 / 4096))
     sizes = [k.size for k in found.scales]
     assert sizes == [2, 4, 1, 4, 3, 4]  # x, r1, the clipped r2, pool, r3, small
@@ -270,6 +272,39 @@ def test_the_optimiser_is_the_same_for_the_same_seed() -> None:
     )
     assert [k.tolist() for k in one.scales] == [k.tolist() for k in same.scales]
     assert [k.tolist() for k in one.scales] != [k.tolist() for k in other.scales]
+
+
+def test_the_search_goes_as_far_on_few_frames_as_on_many() -> None:
+    rng = np.random.default_rng(8)
+    x, graph = np.maximum(rng.normal(size=(1000, 6)), 0), chain(rng)
+    integers = IntegerOptions(input_scale=1 / 256)
+    held_out = (np.maximum(rng.normal(size=(500, 6)), 0), None)
+
+    def searched(frames: int, **options: Any) -> Any:
+        found = convert_rounding(
+            graph, x[:frames], options=ScaleOptions(answer="values", **options), integers=integers, test=held_out
+        )
+        return found.report
+
+    short, few, many = searched(50, least_steps=1), searched(50), searched(1000)
+    assert (short.scale_steps, few.scale_steps, many.scale_steps) == (2, 1000, 1000)
+    assert len(short.unsettled) == 3
+    assert few.unsettled == many.unsettled == ()
+    assert few.output_error < 0.5 * short.output_error
+    assert few.output_error == pytest.approx(many.output_error, rel=0.5)
+
+
+def test_many_frames_take_the_epochs_asked_for_and_no_more() -> None:
+    rng = np.random.default_rng(8)
+    x, graph = rng.random((1000, 6)), chain(rng)
+    one, other = (
+        convert_rounding(
+            graph, x, options=ScaleOptions(epochs=100, least_steps=least), integers=IntegerOptions(input_scale=1 / 256)
+        )
+        for least in (1, 1000)
+    )
+    assert one.report.scale_steps == other.report.scale_steps == 1000
+    assert [k.tolist() for k in one.scales] == [k.tolist() for k in other.scales]
 
 
 def test_refitted_and_tuned_weights_lose_less() -> None:
