@@ -100,6 +100,14 @@ def _state(module: Any, path: Path, name: str) -> dict[str, Any]:
     return dict(state)
 
 
+def _kind(module: Any) -> str:
+    """Return the name of a class of torch.nn itself; empty for classes of others, whatever their name."""
+    import torch
+
+    name = type(module).__name__
+    return name if getattr(torch.nn, name, None) is type(module) else ""
+
+
 class Reader:
     """Turns the nodes of a traced graph into those of a dense graph.
 
@@ -114,7 +122,7 @@ class Reader:
         self.errors: list[str] = []
         self.output: str | None = None
         self.read_out = "every"
-        cells = [m for m in modules.values() if type(m).__name__ in ("GRU", "LSTM")]
+        cells = [m for m in modules.values() if _kind(m) in ("GRU", "LSTM")]
         self.recurrent = bool(cells)
         self.batch_first = all(m.batch_first for m in cells)
 
@@ -147,7 +155,7 @@ class Reader:
             elif node.op == "call_module":
                 module = self.modules[node.target]
                 label += f" ({type(module).__name__})"
-                read = MODULES.get(type(module).__name__)
+                read = MODULES.get(_kind(module))
                 if read is None:
                     raise Refused(f"is not supported; supported: {', '.join(sorted(MODULES))}")
                 more = [*node.args[1:], *node.kwargs.values()]

@@ -280,6 +280,19 @@ def test_what_is_not_supported_is_named(module: Any, shape: Any, words: str) -> 
         read_torch(module, shape)
 
 
+def test_a_class_of_ones_own_may_have_a_name_of_torchs() -> None:
+    """Layers are told by class; a user's own GRU is a module like others, with or without torch's in it."""
+    for kind in ("GRU", "LSTM", "Linear"):
+        own = type(kind, (Words,), {})("GRU", True)
+        module = trained(own)
+        graph = read_torch(module, 6)
+        x = np.random.default_rng(2).normal(size=(2, 5, 6))
+        expected = module(torch.from_numpy(x)).detach().numpy()
+        np.testing.assert_allclose(evaluate(graph, x)[:, -1], expected, rtol=1e-10, atol=1e-12)
+        plain = trained(type(kind, (Square,), {"forward": lambda self, x: x * 2.0})())
+        assert evaluate(read_torch(plain, 4), np.ones((1, 4))).tolist() == [[2.0] * 4]
+
+
 def test_what_is_no_module_is_refused() -> None:
     with pytest.raises(InputError, match=r"a torch.nn.Module is needed, this is a str"):
         read_torch("net.pt", 4)
