@@ -6,6 +6,7 @@ The first axis is the batch. A module with a GRU or an LSTM takes sequences (bat
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,9 @@ def read_torch(module: Any, input_shape: Any, weights: str | Path | None = None,
         raise InputError(f"a torch.nn.Module is needed, this is a {type(module).__name__}")
     name = name or type(module).__name__
     state = module.state_dict() if weights is None else _state(module, Path(weights), name)
+    if torch.fx.Tracer().is_leaf_module(module, ""):  # A layer alone would be traced into its parameters.
+        module = torch.nn.Sequential(OrderedDict(layer=module))
+        state = {f"layer.{key}": value for key, value in state.items()}
     try:
         traced = torch.fx.symbolic_trace(module)
     except Exception as error:  # Whatever the module's own forward raises.

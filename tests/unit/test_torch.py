@@ -293,6 +293,22 @@ def test_a_class_of_ones_own_may_have_a_name_of_torchs() -> None:
         assert evaluate(read_torch(plain, 4), np.ones((1, 4))).tolist() == [[2.0] * 4]
 
 
+@pytest.mark.parametrize(
+    ("module", "shape"), [(nn.Linear(64, 10), (64,)), (nn.Conv2d(2, 3, 3), (2, 5, 6)), (nn.ReLU(), (7,))]
+)
+def test_a_layer_alone_is_a_network(tmp_path: Path, module: Any, shape: tuple[int, ...]) -> None:
+    module = trained(module)
+    x = np.random.default_rng(3).normal(size=(2, *shape))
+    expected = module(torch.from_numpy(x)).detach().numpy()
+    torch.save(module.state_dict(), tmp_path / "weights.pt")
+    for weights in (None, tmp_path / "weights.pt"):
+        graph = read_torch(module, shape, weights)
+        assert graph.name == type(module).__name__
+        np.testing.assert_allclose(evaluate(graph, x), expected, rtol=1e-10, atol=1e-12)
+    with pytest.raises(ModelError, match=re.escape("module layer (GELU): is not supported; supported: ")):
+        read_torch(nn.GELU(), 4)
+
+
 def test_what_is_no_module_is_refused() -> None:
     with pytest.raises(InputError, match=r"a torch.nn.Module is needed, this is a str"):
         read_torch("net.pt", 4)
