@@ -303,6 +303,10 @@ def _unsqueeze(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str
 def _last(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a: Attributes) -> None:
     index = _needed(graph, inputs, 1)
     axis, time = a.get("axis", 0), graph.times.get(inputs[0])
+    if inputs[0] in graph.stacks:
+        _pick(graph, inputs[0], outputs[0], axis, index.ravel().astype(int).tolist())
+        graph.ranks[outputs[0]] = 3 - (index.ndim == 0)
+        return
     if not graph.sequences or index.size != 1 or int(index.ravel()[0]) != -1 or axis not in (0, 1):
         raise Refused("picks values; the last frame of a sequence, index -1, is supported")
     if time is not None and axis != time:
@@ -310,6 +314,31 @@ def _last(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a:
     _result(graph, outputs[0], graph.value(inputs[0]))
     graph.ranks[outputs[0]] = graph.ranks.get(inputs[0], 3) - (index.ndim == 0)
     graph.read_out = "last"
+
+
+def _pick(graph: OnnxGraph, stack: str, output: str, axis: int, layers: list[int]) -> None:
+    """Read what picks layers of stacked last states."""
+    states = graph.stacks[stack]
+    if axis != 0 or layers not in ([-1], [len(states) - 1]):
+        raise Refused(f"picks {layers} of axis {axis} of the last states; that of the last layer, h[-1], is supported")
+    _result(graph, output, graph.value(states[-1]))
+
+
+@operator("Slice")
+def _slice(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a: Attributes) -> None:
+    if inputs[0] not in graph.stacks:
+        raise Refused("cuts values out; that is supported for the last states of a GRU or LSTM, h[-1:]")
+    given = [graph.constants[v].ravel().tolist() if v in graph.constants else None for v in inputs[1:]]
+    given += [None] * (4 - len(given))
+    starts, stops, axes, steps = (
+        a.get(key, [default]) if values is None else values
+        for values, key, default in zip(given, ("starts", "ends", "axes", "steps"), (0, 0, 0, 1), strict=True)
+    )
+    if max(len(starts), len(stops), len(axes), len(steps)) > 1:
+        raise Refused("cuts along several axes; the last states of a GRU or LSTM can be cut by layer, h[-1:]")
+    count = len(graph.stacks[inputs[0]])
+    _pick(graph, inputs[0], outputs[0], axes[0], list(range(count))[starts[0] : stops[0] : steps[0]])
+    graph.ranks[outputs[0]] = 3
 
 
 def _with_constant(
@@ -369,6 +398,11 @@ def _divide(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], 
 
 @operator("Concat")
 def _concat(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a: Attributes) -> None:
+    if a.get("axis") == 0 and len(inputs) > 1 and all(v in graph.last_values for v in inputs):
+        graph.stacks[outputs[0]] = inputs
+        graph.alias[outputs[0]] = graph.alias[inputs[-1]]
+        graph.unread[outputs[0]] = "it holds the last states of all layers; take the last layer's, h[-1]"
+        return
     if a.get("axis", 1) != (2 if graph.sequences else 1) and not (graph.sequences and a.get("axis") == -1):
         raise Refused(f"joins along axis {a.get('axis')}; channels can be joined")
     _put(graph, Concat(name, tuple(graph.value(v) for v in inputs)))

@@ -66,6 +66,8 @@ class OnnxGraph:
         Notes on what was left out before values that may be the answer, but not be read.
     last_values
         Values of the last frame of a sequence alone.
+    stacks
+        Per value that stacks the last states of several layers, these states, the last layer's last.
     """
 
     def __init__(self, sequences: bool) -> None:
@@ -84,6 +86,7 @@ class OnnxGraph:
         self.unread: dict[str, str] = {}
         self.uses: Counter[str] = Counter()
         self.last_values: set[str] = set()
+        self.stacks: dict[str, list[str]] = {}
 
     def add(self, node: Node) -> None:
         """Add a node, and work out its shape.

@@ -6,6 +6,7 @@ The first axis is the batch. A module with a GRU or an LSTM takes sequences (bat
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,9 @@ def read_torch(module: Any, input_shape: Any, weights: str | Path | None = None,
         raise InputError(f"a torch.nn.Module is needed, this is a {type(module).__name__}")
     name = name or type(module).__name__
     state = module.state_dict() if weights is None else _state(module, Path(weights), name)
+    if torch.fx.Tracer().is_leaf_module(module, ""):  # A layer alone would be traced into its parameters.
+        module = torch.nn.Sequential(OrderedDict(layer=module))
+        state = {f"layer.{key}": value for key, value in state.items()}
     try:
         traced = torch.fx.symbolic_trace(module)
     except Exception as error:  # Whatever the module's own forward raises.
@@ -100,6 +104,14 @@ def _state(module: Any, path: Path, name: str) -> dict[str, Any]:
     return dict(state)
 
 
+def _kind(module: Any) -> str:
+    """Return the name of a class of torch.nn itself; empty for classes of others, whatever their name."""
+    import torch
+
+    name = type(module).__name__
+    return name if getattr(torch.nn, name, None) is type(module) else ""
+
+
 class Reader:
     """Turns the nodes of a traced graph into those of a dense graph.
 
@@ -114,7 +126,7 @@ class Reader:
         self.errors: list[str] = []
         self.output: str | None = None
         self.read_out = "every"
-        cells = [m for m in modules.values() if type(m).__name__ in ("GRU", "LSTM")]
+        cells = [m for m in modules.values() if _kind(m) in ("GRU", "LSTM")]
         self.recurrent = bool(cells)
         self.batch_first = all(m.batch_first for m in cells)
 
@@ -147,7 +159,7 @@ class Reader:
             elif node.op == "call_module":
                 module = self.modules[node.target]
                 label += f" ({type(module).__name__})"
-                read = MODULES.get(type(module).__name__)
+                read = MODULES.get(_kind(module))
                 if read is None:
                     raise Refused(f"is not supported; supported: {', '.join(sorted(MODULES))}")
                 more = [*node.args[1:], *node.kwargs.values()]

@@ -12,6 +12,7 @@ import pytest
 
 from neurosim.errors import InputError, ModelError
 from neurosim.formats.dense_graph import evaluate, fold_scales
+from neurosim.formats.onnx_read import read_onnx
 from neurosim.formats.torch_read import read_torch
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
@@ -159,6 +160,19 @@ class LastState(nn.Module):
         return self.head(hidden.squeeze(0) if self.layers == 1 else hidden[-1])
 
 
+class Stacked(nn.Module):
+    """Answers by what a function picks from the states of two layers."""
+
+    def __init__(self, kind: str, batch_first: bool, pick: Any, width: int = 9) -> None:
+        super().__init__()
+        self.cell = getattr(nn, kind)(6, 9, num_layers=2, batch_first=batch_first)
+        self.head, self.kind, self.pick = nn.Linear(width, 4), kind, pick
+
+    def forward(self, x: Any) -> Any:
+        _, state = self.cell(x)
+        return self.head(self.pick(state[0] if self.kind == "LSTM" else state))
+
+
 @pytest.mark.parametrize("kind", ["GRU", "LSTM"])
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("batch_first", [True, False])
@@ -169,6 +183,44 @@ def test_the_state_in_which_a_module_ends_is_its_last_frame(kind: str, layers: i
     x = np.random.default_rng(1).normal(size=(3, 8, 6))
     given = torch.from_numpy(x if batch_first else x.swapaxes(0, 1))
     np.testing.assert_allclose(evaluate(graph, x)[:, -1], module(given).detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_last_of_stacked_states_comes_through_onnx(tmp_path: Path, kind: str, batch_first: bool, cut: bool) -> None:
+    """The exporter stacks the states of all layers by a `Concat` and picks the last by `Gather`, or `Slice`."""
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    module = trained(Stacked(kind, batch_first, lambda state: state[-1:].squeeze(0) if cut else state[-1])).float()
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(1, 8, 6))).float()
+    given = x if batch_first else x.swapaxes(0, 1)
+    path = tmp_path / "net.onnx"
+    torch.onnx.export(module, (given,), str(path), dynamo=False)
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert "Slice" in operators if cut else operators.count("Gather") > 0
+    graph = read_onnx(path)
+    assert graph.read_out == "last"
+    expected = module(given).detach().numpy()
+    np.testing.assert_allclose(evaluate(graph, x.numpy())[:, -1], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("pick", "words"),
+    [
+        (lambda state: state[0], "(Gather): picks [0] of axis 0 of the last states; that of the last layer, h[-1]"),
+        (lambda state: state[:1].squeeze(0), "(Slice): picks [0] of axis 0 of the last states"),
+        (lambda state: state.relu()[-1], "it holds the last states of all layers; take the last layer's, h[-1]"),
+        (lambda state: state[-1][:, 2:6], "(Slice): cuts values out; that is supported for the last states"),
+    ],
+)
+def test_other_uses_of_stacked_states_in_onnx_are_named(tmp_path: Path, pick: Any, words: str) -> None:
+    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    module = Stacked("GRU", True, pick, 4 if "cuts" in words else 9).eval()
+    torch.onnx.export(module, (torch.zeros(1, 8, 6),), str(tmp_path / "net.onnx"), dynamo=False)
+    with pytest.raises(ModelError, match=re.escape(words)):
+        read_onnx(tmp_path / "net.onnx")
 
 
 class Sequences(nn.Module):
@@ -278,6 +330,35 @@ class Square(nn.Module):
 def test_what_is_not_supported_is_named(module: Any, shape: Any, words: str) -> None:
     with pytest.raises(ModelError, match=re.escape(words)):
         read_torch(module, shape)
+
+
+def test_a_class_of_ones_own_may_have_a_name_of_torchs() -> None:
+    """Layers are told by class; a user's own GRU is a module like others, with or without torch's in it."""
+    for kind in ("GRU", "LSTM", "Linear"):
+        own = type(kind, (Words,), {})("GRU", True)
+        module = trained(own)
+        graph = read_torch(module, 6)
+        x = np.random.default_rng(2).normal(size=(2, 5, 6))
+        expected = module(torch.from_numpy(x)).detach().numpy()
+        np.testing.assert_allclose(evaluate(graph, x)[:, -1], expected, rtol=1e-10, atol=1e-12)
+        plain = trained(type(kind, (Square,), {"forward": lambda self, x: x * 2.0})())
+        assert evaluate(read_torch(plain, 4), np.ones((1, 4))).tolist() == [[2.0] * 4]
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"), [(nn.Linear(64, 10), (64,)), (nn.Conv2d(2, 3, 3), (2, 5, 6)), (nn.ReLU(), (7,))]
+)
+def test_a_layer_alone_is_a_network(tmp_path: Path, module: Any, shape: tuple[int, ...]) -> None:
+    module = trained(module)
+    x = np.random.default_rng(3).normal(size=(2, *shape))
+    expected = module(torch.from_numpy(x)).detach().numpy()
+    torch.save(module.state_dict(), tmp_path / "weights.pt")
+    for weights in (None, tmp_path / "weights.pt"):
+        graph = read_torch(module, shape, weights)
+        assert graph.name == type(module).__name__
+        np.testing.assert_allclose(evaluate(graph, x), expected, rtol=1e-10, atol=1e-12)
+    with pytest.raises(ModelError, match=re.escape("module layer (GELU): is not supported; supported: ")):
+        read_torch(nn.GELU(), 4)
 
 
 def test_what_is_no_module_is_refused() -> None:
