@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neurosim.cli.output_files import OutputFile
+from neurosim.errors import InputError
 
 if TYPE_CHECKING:
     from neurosim.engine import TraceWindow
@@ -46,7 +47,7 @@ def timeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "timeline_file",
             type=OutputFile(),
             metavar="FILE",
-            help="Write a timeline for Perfetto or chrome://tracing, JSON packed with gzip (.json.gz).",
+            help="Write a timeline for Perfetto or chrome://tracing, JSON (.json), or packed with gzip (.json.gz).",
         ),
     ):
         command = option(command)
@@ -69,6 +70,8 @@ def trace_window(
         if lost:
             raise click.UsageError(f"{', '.join(lost)}: needs --timeline FILE.")
         return None
+    if not file.name.lower().endswith((".json", ".gz")):
+        raise InputError(f"--timeline {file}: give a name in .json, or in .json.gz for a packed file")
     from neurosim.engine import TraceWindow
 
     first, last = steps or (None, None)

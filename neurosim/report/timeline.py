@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class TimelineReport:
 
 
 def write_timeline(counts: RunCounts, path: str | Path) -> TimelineReport:
-    """Write the timeline of the timesteps that a run kept traces of, as JSON packed with gzip.
+    """Write the timeline of the timesteps that a run kept traces of, as JSON; packed with gzip unless named ``.json``.
 
     Timesteps, critical paths and links come first, then the packets, timestep by timestep and in each by
     time, until the number of events that the run's `TraceWindow` allows. Equal runs give equal bytes.
@@ -88,12 +88,12 @@ def write_timeline(counts: RunCounts, path: str | Path) -> TimelineReport:
     if counts.trace_window is None:
         raise InputError("the run kept no traces; simulate with trace=TraceWindow(...)")
     timeline = _Timeline(counts)
-    with (
-        atomic_path(path) as part,
-        part.open("wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION, fileobj=raw, mtime=0) as packed,
-    ):
-        timeline.write(packed)
+    with atomic_path(path) as part, part.open("wb") as raw:
+        if Path(path).suffix.lower() == ".json":
+            timeline.write(raw)
+        else:
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION, fileobj=raw, mtime=0) as packed:
+                timeline.write(packed)
     return TimelineReport(timeline.events, timeline.capped)
 
 
@@ -119,7 +119,7 @@ class _Timeline:
         self.rows = PacketRows(self.program, chosen)
         self.path_ends: list[int] = []
 
-    def write(self, file: gzip.GzipFile) -> None:
+    def write(self, file: IO[bytes] | gzip.GzipFile) -> None:
         """Write all; `events` and `capped` hold what came of it afterwards."""
         encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
         file.write(b'{"displayTimeUnit":"ns","traceEvents":[\n')

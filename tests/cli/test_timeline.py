@@ -71,3 +71,14 @@ def test_bad_options_exit_with_2_and_leave_nothing(
     assert streams.out == ""
     assert words in " ".join(streams.err.split())
     assert set(folder.iterdir()) == before
+
+
+def test_the_name_says_whether_it_is_packed(capsys: pytest.CaptureFixture[str]) -> None:
+    packed, plain = Path("t.json.gz"), Path("t.json")
+    for path in (packed, plain):
+        assert main([*RUN, "--timeline", str(path)]) == 0
+    assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
+    assert json.loads(plain.read_text(encoding="utf-8"))["traceEvents"]
+    capsys.readouterr()
+    assert main([*RUN, "--timeline", "t.trace"]) == 2
+    assert "--timeline t.trace: give a name in .json, or in .json.gz" in capsys.readouterr().err

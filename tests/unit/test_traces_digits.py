@@ -11,7 +11,7 @@ import pytest
 
 import neurosim
 from neurosim.compiler import read_network_file, write_network_file
-from neurosim.convert import count
+from neurosim.convert import IntegerOptions, ScaleOptions, convert_rounding, count
 from neurosim.engine import LayerCount
 from neurosim.formats.dense_graph import evaluate
 from neurosim_traces import workload
@@ -90,3 +90,20 @@ def test_images_are_those_of_scikit_learn() -> None:
     for frame, label in zip(held["frames"][:5], held["label"], strict=False):
         (places,) = np.nonzero((images[make.TEST] == frame).all(axis=(1, 2, 3)))
         assert labels[make.TEST][places].tolist() == [label]
+
+
+@pytest.mark.slow
+def test_scales_found_on_300_images_answer_held_out_ones_as_the_original_does() -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    images, _ = make.digits()
+    few, held_out = images[make.TRAINING][:300] * make.PIXEL, images[make.VALIDATION] * make.PIXEL
+    differ = {}
+    for least in (1, 1000):
+        found = convert_rounding(
+            make.build(arrays("weights")), few, options=ScaleOptions(sequence=False, least_steps=least),
+            integers=IntegerOptions(input_scale=make.PIXEL), test=(held_out, None),
+        ).report  # fmt: skip
+        assert found.scale_steps == {1: 6, 1000: 1002}[least]
+        differ[least] = found.disagreement_percent
+    assert differ[1] > 8
+    assert differ[1000] < 2
