@@ -16,6 +16,7 @@ from neurosim.compiler import Program
 from neurosim.engine import flow_after_kernels, flow_kernels, flow_unit_kernels, packet_kernels, row_kernels
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, CoreCount, LayerCount
 from neurosim.engine.critical import Resource, check_path
+from neurosim.engine.deadlocks import deadlock
 from neurosim.engine.flow_checks import check_products, check_units
 from neurosim.engine.flow_spans import audit_work, flow_spans
 from neurosim.engine.function import FunctionRun, StepActivity
@@ -23,7 +24,7 @@ from neurosim.engine.lists import synapse_lists
 from neurosim.engine.loads import FlowTimes, PacketLoad
 from neurosim.engine.timing import StepTiming, TimeRun, check_links
 from neurosim.engine.trace import DataflowStages, PacketTrace
-from neurosim.errors import AuditError, DeadlockError, InputError
+from neurosim.errors import AuditError, InputError
 from neurosim.network import CubaLif, Sigma, SigmaDelta
 
 IntArray = NDArray[np.int64]
@@ -277,11 +278,11 @@ class FlowRun(TimeRun):
             waiting = np.flatnonzero(arrived & (frame.flow.marks.reshape(-1, kernels.MARKS)[:, kernels.TAKEN] < 0))
             cores = np.unique(times.copies[waiting, row_kernels.TO_CORE]).tolist()
             full = f"; cores {', '.join(map(str, cores))} cannot send and so take no messages" if cores else ""
-            raise DeadlockError(
-                f"frame {t}: {frame.used - times.delivered} of {frame.used} packets cannot move; in a circle wait "
-                f"{times.waiting}{full}; larger queues of cores (core.axon_in.queue, core.axon_out.queue) or buffers "
-                "(network.buffer) break it"
+            way_out = (
+                "larger queues of cores (core.axon_in.queue, core.axon_out.queue) or buffers (network.buffer) break it"
             )
+            left = f"{frame.used - times.delivered} of {frame.used} packets"
+            raise deadlock(self.program, f"frame {t}", left, f"{times.waiting}{full}", way_out)
         check_links(t, times.link_flits, counts, self.link_class)
         synops = frame.flow.done.reshape(-1, kernels.DONE)[:, kernels.SYNOPS]
         wrong = np.flatnonzero(synops != core_counts[:, CoreCount.SYNOPS_CHARGED])

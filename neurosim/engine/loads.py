@@ -133,12 +133,14 @@ class PacketTimes:
         int64 (M, STAGES) of each copy at its processor; see `processor_kernels`. Where sweep and messages share a port
         int64 (M, TIMES); see `sharing_kernels`. Without rows otherwise.
     waiting
-        The circle of inputs that wait for each other, or the chain up to what they wait for, in words;
+        The circle of inputs and cores that wait for each other, or the chain up to what they wait for, in words;
         empty where everything moved.
     delivered
         Number of packets, or of copies, that arrived.
     last
         When the last one arrived.
+    behind_sweeps
+        Whether the circle goes through cores that take no message before their sweep is done.
     """
 
     injected: IntArray
@@ -156,6 +158,7 @@ class PacketTimes:
     waiting: str
     delivered: int
     last: int
+    behind_sweeps: bool = False
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,8 @@ class ProcessorRun(TimeRun):
         return None if late and not last else results
 
     def _check(self, timestep: int, load: PacketLoad, times: PacketTimes, sweeps: list[_Sweeps]) -> None:
-        check_copies(timestep, load, times, np.concatenate([part.layer_counts for part in sweeps]), self.link_class)
+        counts = np.concatenate([part.layer_counts for part in sweeps])
+        check_copies(self.program, timestep, load, times, counts, self.link_class)
         finished = times.stages[:, processor_kernels.FINISHED]
         if int((finished >= 0).sum()) + times.lost != times.delivered:
             raise AuditError(

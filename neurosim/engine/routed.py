@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from neurosim.compiler import Program
 from neurosim.engine import branch_kernels, packet_kernels
 from neurosim.engine.counters import STEP_COUNTS, CoreCount, LayerCount, StepCount
+from neurosim.engine.deadlocks import deadlock
 from neurosim.engine.function import StepActivity
 from neurosim.engine.loads import Multicast, PacketLoad, PacketTimes
 from neurosim.engine.timing import StepTiming, TimeRun
 from neurosim.engine.trace import PacketTrace
-from neurosim.errors import AuditError, DeadlockError, InputError
+from neurosim.errors import AuditError, InputError
 
 IntArray = NDArray[np.int64]
 kernels: Any = branch_kernels
@@ -93,7 +94,7 @@ class RoutedRun(TimeRun):
     def _outcome(
         self, timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray, core_counts: IntArray
     ) -> IntArray:
-        check_copies(timestep, load, times, counts, self.link_class)
+        check_copies(self.program, timestep, load, times, counts, self.link_class)
         events = np.zeros(STEP_COUNTS, dtype=np.int64)
         events[StepCount.DROPPED] = load.copies - times.delivered
         events[StepCount.DETOURS] = int(times.detours.sum())
@@ -117,12 +118,14 @@ class RoutedRun(TimeRun):
         return timing, trace
 
 
-def check_copies(timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray, link_class: IntArray) -> None:
+def check_copies(
+    program: Program, timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray, link_class: IntArray
+) -> None:
     """Check that every copy arrived or was dropped, and that the links carried what trees and ways round say.
 
     Parameters
     ----------
-    timestep
+    program, timestep
         For the message.
     load, times
         What was sent, and what came of it.
@@ -140,10 +143,9 @@ def check_copies(timestep: int, load: PacketLoad, times: PacketTimes, counts: In
     """
     missing, dropped = load.copies - times.delivered, int(times.dropped.sum())
     if times.waiting:
-        raise DeadlockError(
-            f"timestep {timestep}: {missing} of {load.copies} messages cannot move; in a circle wait "
-            f"{times.waiting}; larger buffers (network.buffer) or packets that give up (network.blocked) break it"
-        )
+        way_out = "larger buffers (network.buffer) or packets that give up (network.blocked) break it"
+        left = f"{missing} of {load.copies} messages"
+        raise deadlock(program, f"timestep {timestep}", left, times.waiting, way_out, times.behind_sweeps)
     many = load.multicast
     if (missing and not dropped) or (many is None and missing != dropped):
         raise AuditError(f"timestep {timestep}: {missing} messages did not arrive, and {dropped} were dropped")

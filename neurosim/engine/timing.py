@@ -19,11 +19,12 @@ from neurosim.compiler.visits import crossbar_words
 from neurosim.engine import packet_kernels, row_kernels
 from neurosim.engine.counters import CORE_COUNTS, LAYER_COUNTS, STEP_COUNTS, CoreCount, LayerCount
 from neurosim.engine.critical import Flights, critical_path, sending
+from neurosim.engine.deadlocks import deadlock
 from neurosim.engine.function import StepActivity
 from neurosim.engine.loads import PacketLoad, PacketTimes
 from neurosim.engine.mesh import MeshModel, Processors
 from neurosim.engine.trace import CoreEnds, PacketTrace, packet_trace
-from neurosim.errors import AuditError, DeadlockError, InputError, MessageWidthError, suggest
+from neurosim.errors import AuditError, InputError, MessageWidthError, suggest
 
 IntArray = NDArray[np.int64]
 
@@ -398,7 +399,7 @@ class TimeRun:
         self, timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray, core_counts: IntArray
     ) -> IntArray:
         """Check what came of a timestep's packets; return its `StepCount`."""
-        check_delivery(timestep, load, times, counts, self.link_class)
+        check_delivery(self.program, timestep, load, times, counts, self.link_class)
         return self.no_events
 
     def _packet_trace(self, load: PacketLoad, times: PacketTimes) -> PacketTrace:
@@ -427,12 +428,14 @@ class TimeRun:
         core_counts[:, CoreCount.SWEEP_PS :] *= self.tick_ps
 
 
-def check_delivery(timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray, link_class: IntArray) -> None:
+def check_delivery(
+    program: Program, timestep: int, load: PacketLoad, times: PacketTimes, counts: IntArray, link_class: IntArray
+) -> None:
     """Check that every packet arrived, and that the links carried the flits of the packets' routes.
 
     Parameters
     ----------
-    timestep
+    program, timestep
         For the message.
     load, times
         What was sent, and what came of it.
@@ -451,9 +454,9 @@ def check_delivery(timestep: int, load: PacketLoad, times: PacketTimes, counts: 
     packets = load.destination.size
     if times.delivered != packets:
         left = int((times.arrived < 0).sum())
-        raise DeadlockError(
-            f"timestep {timestep}: {left} of {packets} packets cannot move; in a circle wait {times.waiting}; larger "
-            "buffers (network.buffer), more virtual channels or cut-through routing break it"
+        way_out = "larger buffers (network.buffer), more virtual channels or cut-through routing break it"
+        raise deadlock(
+            program, f"timestep {timestep}", f"{left} of {packets} packets", times.waiting, way_out, times.behind_sweeps
         )
     check_links(timestep, times.link_flits, counts, link_class)
 

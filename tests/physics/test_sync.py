@@ -81,6 +81,37 @@ def test_strict_phases_on_a_network_with_everything() -> None:
     assert np.array_equal(strict.layer_counts, overlap.layer_counts)
 
 
+def ring_of_spikes(neurons: int) -> tuple[Network, dict[str, NDArray[np.int64]]]:
+    """One relay that makes all neurons of a layer spike, which each reach themselves: as many messages on one core."""
+    start = Sparse(np.array([0, neurons]), np.arange(neurons), np.full(neurons, 100), neurons)
+    back = Sparse(np.arange(neurons + 1), np.arange(neurons), np.full(neurons, 100), neurons)
+    layers = [Layer("in", (1,), Relay(spikes=True)), Layer("ring", (neurons,), CubaLif(4096, 4096, 64 * 50))]
+    connections = [Connection(("in",), "ring", start), Connection(("ring",), "ring", back)]
+    return Network(layers, connections, "ring"), {"in": np.array([[1], [0], [0]])}
+
+
+def test_tianjic_keeps_a_message_for_each_axon_until_its_sweep_is_done() -> None:
+    network, frames = ring_of_spikes(200)
+    counts = run_program(neurosim.compile(network, "tianjic"), frames, 3, threads=1)
+    assert counts.layer_counts[1:, 1, LayerCount.MESSAGES].tolist() == [200, 200]
+    short = neurosim.compile(network, "tianjic", overrides={"core.axon_in.queue": 16})
+    with pytest.raises(neurosim.errors.DeadlockError) as raised:
+        run_program(short, frames, 3, threads=1)
+    for words in ("ring on tianjic, timestep 2: ", "core 1 ->", "keeps 16 until then", "--set core.axon_in.queue=N"):
+        assert words in str(raised.value)
+
+
+def test_a_longer_queue_changes_no_time_where_the_short_one_has_room() -> None:
+    network, frames = ring_of_spikes(16)
+    long, short = (
+        run_program(neurosim.compile(network, "tianjic", overrides={"core.axon_in.queue": n}), frames, 3, threads=1)
+        for n in (256, 16)
+    )
+    assert long.duration_ps.tolist() == short.duration_ps.tolist()
+    assert np.array_equal(long.core_counts, short.core_counts)
+    assert np.array_equal(long.path_ps, short.path_ps)
+
+
 def test_reading_and_adding_by_one_port_take_turns() -> None:
     """Two messages in a row: apart, the second is read while the first is added up; by one port it waits."""
     synapses = Sparse(np.array([0, 40, 80]), np.tile(np.arange(40), 2), np.full(80, 5), 40)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from plain_stepper import step_through
 
 from neurosim.compiler.topology import Topology, mesh, torus, triangular_torus
 from neurosim.engine import MeshModel, PacketLoad
@@ -122,6 +123,23 @@ def test_a_ring_of_wormholes_can_deadlock_and_is_named() -> None:
     assert len(named) >= 3
     assert named[0] == named[-1]
     assert all("input 1" in word for word in named)  # all come from the west
+
+
+@pytest.mark.parametrize("places", [16, 24])
+def test_a_strict_sweep_that_sends_to_its_own_core_needs_room_for_its_messages(places: int) -> None:
+    """The last message must find a place in the queues before the sweep can end; the plain stepper says so too."""
+    buffer, queue = 4, 7
+    machine = model(mesh(1, 1, 1), buffer_flits=buffer, strict=True, eject_slots=places, inject_queue=queue)
+    room = places + buffer + queue
+    for messages in (room, room + 1):
+        packets = load(1, [(0, 0)] * messages)
+        times, seen = machine.time(packets), step_through(machine, packets)
+        assert times.arrived.tolist() == seen.arrived
+        assert times.behind_sweeps == bool(seen.happened["machine is stuck"]) == (messages > room)
+        assert (times.delivered == messages) == (messages <= room)
+    named = times.waiting.split(" -> ")
+    assert "core 0" in named
+    assert named[0] == named[-1]
 
 
 @pytest.mark.parametrize(("channels", "buffer", "cut_through"), [(2, 1, False), (2, 4, True), (2, 4, False)])

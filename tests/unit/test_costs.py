@@ -205,13 +205,13 @@ def test_a_lost_packet_and_a_wrong_route_are_errors() -> None:
     counts, cores = np.zeros((3, len(LayerCount)), dtype=np.int64), np.zeros_like(result.counts.core_counts)
     load = time._packets(result.counts.activity[0], counts, cores)
     times = time.mesh.time(load)
-    check_delivery(1, load, times, counts, time.link_class)
+    check_delivery(result.program, 1, load, times, counts, time.link_class)
     with pytest.raises(DeadlockError, match=r"network\.buffer"):
-        check_delivery(1, load, replace(times, delivered=times.delivered - 1), counts, time.link_class)
+        check_delivery(result.program, 1, load, replace(times, delivered=times.delivered - 1), counts, time.link_class)
     links = times.link_flits.copy()
     links[0, 0] += 1
     with pytest.raises(AuditError, match="east-west"):
-        check_delivery(1, load, replace(times, link_flits=links), counts, time.link_class)
+        check_delivery(result.program, 1, load, replace(times, link_flits=links), counts, time.link_class)
 
 
 def test_parts_must_add_up() -> None:
