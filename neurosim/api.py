@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ def load(path: str | Path, **options: Any) -> Network | Program:
     InputError
         The file is missing or cannot be used; the text says where and why.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"load takes the path of a file, not {path!r:.80} ({type(path).__name__})")
     if Path(path).suffix == PROGRAM_SUFFIX:
         if options:
             raise InputError(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.errors import InputError, ModelError, join_errors, suggest
+from neurosim.formats.array_files import in_words, why_no_arrays
 from neurosim.formats.dense_graph import Activation, DenseGraph, Input, Linear, Node
 
 _LOADING_ERRORS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError)
@@ -137,11 +138,12 @@ def _load(path: Path, kind: type[InputError]) -> dict[str, NDArray[Any]] | NDArr
     if not path.is_file():
         raise kind(f"{path}: no such file; check the path")
     try:
+        if why := why_no_arrays(path, archives=True):
+            raise ValueError(why)
         found = np.load(path, allow_pickle=False)
         if isinstance(found, np.ndarray):
             return found
         with found:
             return {name: found[name] for name in found.files}
     except _LOADING_ERRORS as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise kind(f"{path}: cannot be read as .npy or .npz ({reason}); save it again with numpy") from error
+        raise kind(f"{path}: cannot be read as .npy or .npz ({in_words(error)}); save it again with numpy") from error

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.errors import InputError, suggest
+from neurosim.formats.array_files import in_words, why_no_arrays
 from neurosim.network import Layer
 
 Integers = NDArray[np.signedinteger[Any]]
@@ -114,14 +115,14 @@ def _load_npy(path: Path) -> NDArray[Any]:
     try:
         if zipfile.is_zipfile(path):
             raise InputError(f"{path}: is an archive of arrays; name it .npz")
+        if why := why_no_arrays(path, archives=False):
+            raise ValueError(why)
         with path.open("rb") as file:
             _check_promise(file, path.stat().st_size, str(path))
         # Mapped, so that nothing is read before its shape is known to fit.
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except _LOADING_ERRORS as error:
-        raise InputError(
-            f"{path}: cannot be read as .npy ({_one_line(error)}); save it anew with numpy.save"
-        ) from error
+        raise InputError(f"{path}: cannot be read as .npy ({in_words(error)}); save it anew with numpy.save") from error
     return array
 
 
@@ -145,7 +146,7 @@ def _load_npz(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
             arrays = {name: file[name] for name in wanted}
     except _LOADING_ERRORS as error:
         raise InputError(
-            f"{path}: cannot be read as .npz ({_one_line(error)}); save it anew with numpy.savez_compressed"
+            f"{path}: cannot be read as .npz ({in_words(error)}); save it anew with numpy.savez_compressed"
         ) from error
     return arrays, sorted(set(stored) - set(wanted))
 
@@ -175,7 +176,7 @@ def _load_csv(path: Path) -> list[NDArray[Any]]:
                 raise InputError(f'{path}: line 1 is "{",".join(header)[:80]}"; it must be "{",".join(COORDINATES)}"')
             lines = file.read().rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({_one_line(error)}); save it as UTF-8 text") from error
+        raise InputError(f"{path}: cannot be read ({in_words(error)}); save it as UTF-8 text") from error
     if not lines:
         raise InputError(f"{path}: lists no values, so it holds no frames; give at least one")
     try:
@@ -196,11 +197,6 @@ def _load_csv(path: Path) -> list[NDArray[Any]]:
 def _is_coordinate(line: str) -> bool:
     words = line.split(",")
     return len(words) == 3 and all(re.fullmatch(r"\s*-?[0-9]{1,18}\s*", word) for word in words)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text[:1].lower() + text[1:200] if text else type(error).__name__
 
 
 def _from_array(array: NDArray[Any], place: str, layer: Layer, layout: str | None, notes: tuple[str, ...]) -> Frames:

@@ -201,6 +201,7 @@ def summarise(
             *result.notes,
             *gap_sentences(result),
             *_shortage(result),
+            *_left_over(result),
         ],
         "gaps": list(result.chip.gaps),
         "meanings": dict(MEANINGS),
@@ -408,6 +409,21 @@ def _ends(interval: Interval | None) -> dict[str, float] | None:
     if interval is None:
         return None
     return {"value": float(interval.value), "low": float(interval.low), "high": float(interval.high)}
+
+
+def _left_over(result: Result) -> list[str]:
+    """Say which frames fill no inference; a single one is meant to be held."""
+    k, inferences, frames = result.window.steps_per_inference, result.window.inferences, result.frames
+    left = frames % k
+    if frames < 2 or not left or not inferences:
+        return []
+    step = result.program.step_name
+    if inferences > frames // k:
+        return [f"the last inference has {left} of {k} frames; the last one is held for its other {step}s"]
+    if inferences < frames // k:
+        return []
+    which = f"the last of {frames} frames fills" if left == 1 else f"the last {left} of {frames} frames fill"
+    return [f"{which} no inference of {k} {step}s: they count in figures of the run, in none per inference"]
 
 
 def _shortage(result: Result) -> list[str]:

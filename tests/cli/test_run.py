@@ -441,3 +441,44 @@ def test_outputs_give_the_accuracy_that_the_page_computes() -> None:
 
 def test_outputs_have_a_name_in_npz(capsys: pytest.CaptureFixture[str]) -> None:
     assert "a file of arrays has a name in .npz" in refused([*RUN, "--outputs", "out.npy"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("options", "inferences", "words"),
+    [
+        # 12 timesteps by default, of which an answer to the last frame takes 4.
+        (["5"], 1, "the last 3 of 8 frames fill no inference of 5 timesteps"),
+        (["7"], 1, "the last of 8 frames fills no inference of 7 timesteps"),
+        (["3"], 3, "the last inference has 2 of 3 frames; the last one is held for its other timesteps"),
+        (["3", "--steps", "11"], 2, "the last 2 of 8 frames fill no inference of 3 timesteps"),
+        (["5", "--steps", "13"], 2, "the last inference has 3 of 5 frames"),
+        (["1"], 8, None),
+        (["2"], 4, None),
+        (["8"], 1, None),
+    ],
+)
+def test_frames_that_fill_no_inference_are_noted(options: list[str], inferences: int, words: str | None) -> None:
+    summary = summary_of([*RUN, "--steps-per-inference", *options])
+    assert summary["inferences"] == inferences
+    said = [note for note in summary["notes"] if " no inference of " in note or "is held" in note]
+    if words is None:
+        assert not said
+    else:
+        (note,) = said
+        assert note.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"hello\nworld\n", 'cannot be read as .npy (it is text that begins with "hello")'),
+        (b"", "cannot be read as .npy (it is empty)"),
+        (b"\x00\x01\x02", "cannot be read as .npy (it does not begin as numpy's files do)"),
+        (b"\x93NUMPY\x01", "cannot be read as .npy (EOF"),
+    ],
+)
+def test_frames_that_are_no_arrays(content: bytes, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("text.npy").write_bytes(content)
+    said = refused(["run", "tiny.net", "--chip", "loihi2", "--input", "text.npy"], capsys)
+    assert words in said
+    assert "pickle" not in said

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neurosim.errors import ModelError
+import neurosim
+from neurosim.errors import InputError, ModelError
 from neurosim.formats import read_netx, write_netx
 from neurosim.network import Connection, Conv2d, CubaLif, Delta, Dense, Layer, Network, Sigma, SigmaDelta
 
@@ -461,3 +462,8 @@ def test_any_edit_gives_a_network_or_a_clear_error(good: Path, edits: list[tuple
         assert read_netx(path).layers
     except ModelError as error:
         assert str(error).startswith(str(path))  # noqa: PT017 - a valid edit is as good as a refused one
+
+
+def test_what_is_no_path_is_named() -> None:
+    with pytest.raises(InputError, match=r"load takes the path of a file, not 3 \(int\)"):
+        neurosim.load(3)  # type: ignore[arg-type]
