@@ -17,6 +17,15 @@ PATH = click.Path(path_type=Path)
 METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", *convert_spiking.OPTIONS, *convert_gated.METHODS)
 
 
+def number(text: str) -> float:
+    """Return the number that a text is; for several in one, say that the option repeats."""
+    try:
+        return float(text)
+    except ValueError:
+        way = "; repeat the option, with one number each time" if "," in text else ""
+        raise click.BadParameter(f'"{text}" is no number{way}') from None
+
+
 @click.command("convert")
 @click.argument("model", metavar="MODEL")
 @click.option("--to", "method", type=click.Choice(METHODS), required=True, help="What to convert to.")
@@ -36,15 +45,17 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", *convert_spiking.OP
 @click.option(
     "--frames", "frames_file", type=OutputFile(), metavar="FILE.npy", help="Write the frames reported on, as integers."
 )
-@click.option("--scale", "scales", type=float, multiple=True, metavar="K", help="Scale of all layers, or one a layer.")
+@click.option(
+    "--scale", "scales", type=number, multiple=True, metavar="K", help="Scale of all layers; repeated, one a layer."
+)
 @click.option(
     "--threshold",
     "thresholds",
-    type=float,
+    type=number,
     multiple=True,
     metavar="T",
-    help="Lava and delta networks: least change that is sent, of all layers, or one a layer (of delta networks the "
-    "inputs first), in the network's units.",
+    help="Lava and delta networks: least change that is sent, of all layers; repeated, one a layer (of delta networks "
+    "the inputs first), in the network's units.",
 )
 @click.option(
     "--read-out",
@@ -60,10 +71,10 @@ METHODS = ("rounding", "sigma-delta", "lava", "fixed-point", *convert_spiking.OP
 @click.option(
     "--lambda",
     "tradeoffs",
-    type=float,
+    type=number,
     multiple=True,
     metavar="L",
-    help="Divergence that an operation a frame is worth; several make a curve.  [default: 1e-7]",
+    help="Divergence that an operation a frame is worth; repeated, a curve.  [default: 1e-7]",
 )
 @click.option("--within", type=float, metavar="P", help="Of a curve, write the cheapest that differs on P % or less.")
 @click.option("--curve", type=OutputFile(), metavar="FILE", help="Write the reports of all lambdas as JSON.")
@@ -192,7 +203,8 @@ def command(model: str, method: str, data: Path, output: Path, **given: Any) -> 
         console.print()
     print_conversion(chosen, console)
     console.print()
-    console.print(f"1 in an integer frame stands for {scale:.6g}, {chosen.answer_scale:.6g} in an answer for 1")
+    console.print(f"1 in an integer frame stands for {scale:.6g}")
+    console.print(f"1 in an answer stands for {1 / chosen.answer_scale:.6g}")
     console.print(f"written to {output}", markup=False, soft_wrap=True)
 
 

@@ -110,7 +110,7 @@ def refuse_same(written: Sequence[_Named], read: Sequence[_Named]) -> None:
     for place, one in enumerate(written):
         for other in written[:place]:
             if one.same(other):
-                raise InputError(f"{other.words} and {one.words}: are the same place; give each its own")
+                raise InputError(f"{other.words} and {one.words} name the same place; give each its own")
         for other in read:
             if one.same(other):
                 raise InputError(f"{one.words}: would overwrite what is read, {other.words}; give another name")

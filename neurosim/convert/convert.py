@@ -19,6 +19,7 @@ from neurosim.convert.scales import (
     ScaleOptions,
     check_frames,
     first_scales,
+    given_scales,
     optimise_scales,
     original_answers,
 )
@@ -378,26 +379,6 @@ def pareto(conversions: Sequence[Conversion]) -> list[Conversion]:
         if not best or error(one) < error(best[-1]):
             best.append(one)
     return best
-
-
-def given_scales(plan: Plan, scales: Sequence[Any] | float) -> list[FloatArray]:
-    """Return scales given once, or once a rounded layer, as `to_network` takes them.
-
-    Raises
-    ------
-    InputError
-        Their number does not fit, or one is not above 0.
-    """
-    many = [scales] * len(plan.rounded) if isinstance(scales, int | float) else list(scales)
-    if len(many) != len(plan.rounded):
-        names = ", ".join(plan.sites[i].name for i in plan.rounded)
-        raise InputError(f"{len(many)} scales are given; {plan.name} rounds at {len(plan.rounded)} places: {names}")
-    found = [np.atleast_1d(np.asarray(k, dtype=np.float64)).ravel() for k in many]
-    for i, k in zip(plan.rounded, found, strict=True):
-        site = plan.sites[i]
-        if k.size not in (1, site.shape[0], site.size) or not (np.isfinite(k).all() and (k > 0).all()):
-            raise InputError(f"scales of {site.name} must be above 0: 1, {site.shape[0]} or {site.size} of them")
-    return found
 
 
 def fan_out_of(plan: Plan) -> list[NDArray[np.int64]]:

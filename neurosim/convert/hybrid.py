@@ -19,7 +19,7 @@ from neurosim.convert.hybrid_numbers import WIDEST, multiplier, residuals
 from neurosim.convert.hybrid_options import HybridOptions, omegas_of
 from neurosim.convert.integers import IntegerOptions, connect, density_of, term_weights
 from neurosim.convert.passes import batches, dense_operations, limited, sums
-from neurosim.convert.plan import Plan, Site, make_plan
+from neurosim.convert.plan import TAKE_MAXIMA, Plan, Site, make_plan
 from neurosim.convert.scales import check_frames, check_some
 from neurosim.convert.spike_counting import SpikeCounts, count_spikes
 from neurosim.convert.spiking_read_out import curve, curve_timesteps, read_out, window
@@ -136,7 +136,9 @@ def _check_functions(plan: Plan) -> None:
     wrong = []
     for site in plan.sites[:-1]:
         if site.maximum:
-            wrong.append(f"layer {site.name} takes maxima, which these messages do not give; pool by averages")
+            wrong.append(
+                f"layer {site.name} takes maxima, which these messages do not give; pool by averages, or {TAKE_MAXIMA}"
+            )
         elif site.terms and (math.isfinite(site.high) or site.low not in (0, -math.inf)):
             wrong.append(
                 f"layer {site.name} is limited to {site.low:g}..{site.high:g}; hybrid-spiking units have a ReLU or no "

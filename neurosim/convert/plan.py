@@ -123,6 +123,9 @@ class _Value:
     bias: FloatArray | None = None
 
 
+TAKE_MAXIMA = "convert by rounding, sigma-delta or fixed-point, which take maxima"
+
+
 def make_plan(graph: DenseGraph, maxima: bool = False) -> Plan:
     """Cut a feed-forward graph into sites.
 
@@ -228,7 +231,7 @@ class _Planner:
 def _problem(node: Node, maxima: bool) -> str:
     if isinstance(node, Pool2d):
         if node.mode == "max" and not maxima:
-            return "a maximum is no sum of changes; pool by averages, or by strides of a convolution"
+            return f"a maximum is no sum of changes; pool by averages, or by strides of a convolution, or {TAKE_MAXIMA}"
         if node.mode == "average" and not node.count_padding and any(node.padding):
             return "an average that leaves out its padding differs from place to place; count the padding"
         return ""
@@ -238,6 +241,10 @@ def _problem(node: Node, maxima: bool) -> str:
         return f"{node.function} is none of relu and clip around 0; train with one of these"
     if isinstance(node, Input | Linear | Conv2d | Flatten | Add | Concat):
         return ""
+    if node.op in ("gru", "lstm"):
+        return (
+            f"is not supported by this method; chains of such layers convert to delta networks (--to delta-{node.op})"
+        )
     return "is not supported by this method; it takes feed-forward networks"
 
 

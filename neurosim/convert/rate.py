@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from neurosim.convert.convert import check_labels, integer_frames, weight_bits_of
 from neurosim.convert.integers import IntegerOptions, connect, density_of, term_weights
 from neurosim.convert.passes import batches, dense_operations, run
-from neurosim.convert.plan import Plan, Site, make_plan
+from neurosim.convert.plan import TAKE_MAXIMA, Plan, Site, make_plan
 from neurosim.convert.scales import check_frames
 from neurosim.convert.spike_counting import SpikeCounts, count_spikes
 from neurosim.convert.spiking_read_out import DECAY_BITS, curve, curve_timesteps, fitting_shift, read_out, window
@@ -188,7 +188,9 @@ def _check_signs(plan: Plan, inputs: NDArray[Any], options: RateOptions) -> None
                 wrong.append(f"input {site.name} has negative values, which no spikes stand for; give graded inputs")
             continue
         if site.maximum:
-            wrong.append(f"layer {site.name} takes maxima, which rates of spikes do not give; pool by averages")
+            wrong.append(
+                f"layer {site.name} takes maxima, which rates of spikes do not give; pool by averages, or {TAKE_MAXIMA}"
+            )
         sums = (site.bias >= 0).all() and all(
             (term.node is None or isinstance(term.node, Pool2d)) and all(positive[source] for source in term.sources)
             for term in site.terms

@@ -7,7 +7,7 @@ rounding counts as adding a constant, so that the derivative of the divergence b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,6 +189,30 @@ def first_scales(plan: Plan, per: str, value: float = 1.0) -> list[FloatArray]:
         site = plan.sites[i]
         bounded = any(np.isfinite(limit) and limit != 0 for limit in (site.low, site.high))
         found.append(np.full(site.shape[0] if per == "channel" and not bounded else 1, value))
+    return found
+
+
+def given_scales(plan: Plan, scales: Sequence[Any] | float) -> list[FloatArray]:
+    """Return scales given once, or once a rounded layer, as `to_network` takes them.
+
+    Raises
+    ------
+    InputError
+        Their number does not fit, or one is not above 0.
+    """
+    many = [scales] * len(plan.rounded) if isinstance(scales, int | float) else list(scales)
+    if len(many) != len(plan.rounded):
+        names = ", ".join(plan.sites[i].name for i in plan.rounded)
+        raise InputError(f"{len(many)} scales are given; {plan.name} rounds at {len(plan.rounded)} places: {names}")
+    found = [np.atleast_1d(np.asarray(k, dtype=np.float64)).ravel() for k in many]
+    for i, k in zip(plan.rounded, found, strict=True):
+        site = plan.sites[i]
+        wrong = k[~(np.isfinite(k) & (k > 0))]
+        if wrong.size:
+            raise InputError(f"a scale given for {site.name} is {wrong[0]:g}; scales must be above 0")
+        if k.size not in (1, site.shape[0], site.size):
+            sizes = " or ".join(map(str, dict.fromkeys((1, site.shape[0], site.size))))
+            raise InputError(f"{k.size} scales are given for {site.name}; give {sizes} of them")
     return found
 
 

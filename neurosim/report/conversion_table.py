@@ -21,6 +21,11 @@ from neurosim.convert import (
 from neurosim.network import Network
 from neurosim.report.layout import Column, print_columns
 
+TWO_A_SYNAPSE = (
+    "two a synapse: its multiplication and its addition, those of padding too where zeros are not skipped; "
+    "a synapse met by a message counts once for both"
+)
+
 
 def print_conversion(conversion: Conversion, console: Console) -> None:
     """Print a conversion's report."""
@@ -29,11 +34,11 @@ def print_conversion(conversion: Conversion, console: Console) -> None:
     console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
     _print_errors(report, console)
     rows = [
-        ("dense network, multiplications and additions", report.dense_operations),
-        ("dense network, zeros skipped", report.sparse_operations),
+        ("dense network (two a synapse)", report.dense_operations),
+        ("dense network, zeros skipped (two a synapse)", report.sparse_operations),
         ("rounding, additions of unit spikes", report.rounding_adds),
         ("sigma-delta, additions of unit spikes", report.sigma_delta_adds),
-        ("as sent, synapses met by graded messages", report.graded_synops),
+        ("as sent, synapses met by graded messages (one each)", report.graded_synops),
         ("as sent, messages", report.messages),
         ("as sent, rows read by unit spikes", report.row_reads),
     ]
@@ -42,6 +47,7 @@ def print_conversion(conversion: Conversion, console: Console) -> None:
         Column("operations", [f"{value:,.1f}" for _, value in rows]),
     ]
     print_columns("Operations", columns, console)
+    console.print(TWO_A_SYNAPSE, soft_wrap=True)
     names = [layer.name for layer in network.layers]
     bits = [
         Column("layer", names, left=True),
@@ -80,8 +86,8 @@ def print_lava(found: LavaNetwork, report: LavaReport, console: Console) -> None
     console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
     _print_errors(report, console)
     rows = [
-        ("dense network, multiplications and additions", report.dense_operations),
-        ("synapses met by messages", report.graded_synops),
+        ("dense network (two a synapse)", report.dense_operations),
+        ("synapses met by messages (one each)", report.graded_synops),
         ("messages", report.messages),
     ]
     columns = [
@@ -89,6 +95,7 @@ def print_lava(found: LavaNetwork, report: LavaReport, console: Console) -> None
         Column("operations", [f"{value:,.1f}" for _, value in rows]),
     ]
     print_columns("Operations", columns, console)
+    console.print(TWO_A_SYNAPSE, soft_wrap=True)
     console.print()
     bias = ", ".join(f"{value:.6g}" for value in found.answer_bias[:16])
     more = ", ..." if found.answer_bias.size > 16 else ""
@@ -165,7 +172,11 @@ def _print_curve(network: Network, report: RateReport | HybridReport, messages: 
     print_columns(f"A sample, of {report.samples:,}", columns, console)
     if report.error_percent is not None:
         console.print(f"original: error {report.original_error_percent:.2f} %")
-    console.print(f"original: {report.dense_operations:,.0f} multiplications and additions a sample")
+    console.print(
+        f"original: {report.dense_operations:,.0f} operations a sample, multiplications and additions counted apart, "
+        "so two a synapse; a synop is one synapse met",
+        soft_wrap=True,
+    )
 
 
 def _decimals(value: float | None) -> str | None:

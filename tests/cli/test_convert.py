@@ -27,6 +27,7 @@ def dense(folder: Path) -> Path:
     hidden = np.maximum(frames / 255 @ arrays["w0"] + arrays["b0"], 0)
     labels = (hidden @ arrays["w1"]).argmax(axis=1)
     np.savez(folder / "test.npz", inputs=frames[:30], labels=labels[:30])
+    (folder / "text.npy").write_text("hello\nworld\n")
     return folder
 
 
@@ -253,6 +254,10 @@ def test_hybrid_spiking_networks_run_and_send_what_was_reported(
         (["--to", "sigma-delta", "--lambda", "1", "--lambda", "2", "--within", "-1"], "no lambda's answers differ"),
         (["--to", "rounding", "--scale", "4", "--test", "none.npz"], "none.npz: no such file"),
         (["--to", "rounding", "--scale", "1", "--scale", "2", "--scale", "3"], "3 scales are given"),
+        (["--to", "rounding", "--scale", "0"], "a scale given for input is 0; scales must be above 0"),
+        (["--to", "rounding", "--scale", "1,2"], '"1,2" is no number; repeat the option, with one number each time'),
+        (["--to", "rounding", "--scale", "x"], '"x" is no number'),
+        (["--to", "rounding", "--scale", "4", "--test", "text.npy"], 'it is text that begins with "hello'),
         (["--to", "rounding", "--scale", "4", "-o", "net.net"], "a network converted to rounding has a name in .nsnet"),
     ],
 )
@@ -288,6 +293,21 @@ def test_dense_files_that_are_wrong(
     np.savez("dense.npz", **arrays)
     assert main([*CONVERT, "--to", "rounding", "--scale", "4"]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_every_method_says_in_one_way_what_an_answer_stands_for_and_which_counts_are_alike(
+    dense: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for method in (
+        ["rounding", "--scale", "8"], ["fixed-point"], ["lif"], ["hybrid", "--omega", "4"],
+        ["lava", "--threshold", "0", "-o", "net.net"],
+    ):  # fmt: skip
+        assert main([*CONVERT, "--to", *method, "--json", "report.json"]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert said.count(" in an answer stands for ") == 1
+        assert "two a synapse" in said
+        # 12 x 10 and 10 x 4 weights: a multiplication each, and an addition fewer a sum.
+        assert json.loads((dense / "report.json").read_text())["dense_operations"] == 2 * (120 + 40) - 14
 
 
 def test_network_files_come_back_equal(network: Network, folder: Path) -> None:

@@ -354,3 +354,20 @@ def test_networks_of_gated_layers_are_files_too(tmp_path: Path) -> None:
     found = to_gated(random_graph(np.random.default_rng(9), "lstm", 2), 0.1)
     write_network_file(found.network, tmp_path / "n.nsnet")
     assert neurosim.load(tmp_path / "n.nsnet") == found.network
+
+
+def test_many_sequences_are_evaluated_as_the_page_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    start = page.index("**Many sequences.**")
+    lines = page[page.index("```python", start) + 9 : page.index("```\n", page.index("```python", start) + 9)]
+    rng = np.random.default_rng(3)
+    names: dict[str, Any] = {
+        "graph": random_graph(rng, "gru", 1), "sequences": random_inputs(rng, 3, 9), "labels": np.array([0, 1, 2]),
+        "lengths": np.array([9, 4, 7]), "GatedFormats": GatedFormats, "to_gated": to_gated,
+        "describe_gated": describe_gated, "run_gated": run_gated,
+    }  # fmt: skip
+    exec(lines, names)
+    assert names["report"].sequences == 3
+    assert names["report"].frames == 20
+    last = names["answers"][np.arange(3), names["lengths"] - 1].argmax(axis=1)
+    assert names["report"].error_percent == pytest.approx((last != names["labels"]).mean() * 100)

@@ -160,5 +160,8 @@ def test_maxima_are_refused_by_name() -> None:
         Linear("out", ("flat",), np.ones((2, 4)), np.zeros(2)),
     ]  # fmt: skip
     plan = make_plan(DenseGraph(nodes, name="maxima"), maxima=True)
-    with pytest.raises(ModelError, match="layer pool takes maxima, which rates of spikes do not give"):
+    with pytest.raises(
+        ModelError,
+        match=r"layer pool takes maxima, which rates.*by rounding, sigma-delta or fixed-point",
+    ):
         to_rates(plan, np.ones((1, 1, 4, 4)), RateOptions())
