@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from neurosim.compiler import Program
+from neurosim.compiler.topology import Topology
+from neurosim.engine import row_kernels
 from neurosim.errors import DeadlockError
+
+IntArray = NDArray[np.int64]
 
 
 def deadlock(
@@ -39,3 +46,62 @@ def deadlock(
     return DeadlockError(
         f"{program.network.name} on {chip.name}, {when}: {left} cannot move; in a circle wait {waiting}; {way_out}"
     )
+
+
+def waiting_circle(
+    ports: IntArray, top: Topology, places: tuple[IntArray, IntArray, IntArray], cores_wait: bool
+) -> tuple[str, bool]:
+    """Follow flits that are left, each to the full input or the core that it waits for.
+
+    Parameters
+    ----------
+    ports
+        int64 (routers, inputs, channels, PORT): where the network stands still.
+    top
+        The network.
+    places
+        int64 (cores,) twice: each core's router and port there; int64 (routers, outputs): each output's core, or -1.
+    cores_wait
+        Whether a core may take nothing because what it sends finds no room: then it waits for its own input of its
+        router.
+
+    Returns
+    -------
+    waiting
+        The circle in words, or the chain where none is found.
+    by_core
+        Whether it goes through a core.
+    """
+    stuck = np.argwhere(ports[..., row_kernels.COUNT] > 0)
+    if not stuck.size:
+        return "", False
+    count, (core_router, core_port, router_core) = ports[..., row_kernels.COUNT], places
+    at = tuple(int(v) for v in stuck[0])  # an input (router, port, channel), or a core (number,)
+    seen: list[tuple[int, ...]] = []
+    while at not in seen:
+        seen.append(at)
+        if len(at) == 1:
+            own = int(core_router[at]), int(core_port[at]), 0
+            if not count[own]:
+                break
+            at = own
+            continue
+        router = at[0]
+        wants = int(ports[(*at, row_kernels.WANTS)])
+        out = (wants & -wants).bit_length() - 1
+        to = int(top.next_router[router, out]) if wants else -1
+        if to < 0:
+            core = int(router_core[router, out]) if wants else -1
+            if core < 0 or not cores_wait:
+                break
+            at = (core,)
+            continue
+        entry = int(top.next_port[router, out])
+        full = [v for v in range(ports.shape[2]) if count[to, entry, v]]
+        if not full:
+            break
+        at = (to, entry, full[0])
+    else:
+        seen = [*seen[seen.index(at) :], at]
+    names = [f"core {v[0]}" if len(v) == 1 else "router {} input {} channel {}".format(*v) for v in seen]
+    return " -> ".join(names), any(len(v) == 1 for v in seen)

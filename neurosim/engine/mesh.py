@@ -19,6 +19,7 @@ from neurosim.engine import (
     sharing_kernels,
     time_kernels,
 )
+from neurosim.engine.deadlocks import waiting_circle
 from neurosim.engine.loads import FlowTimes, PacketLoad, PacketTimes, SweepPieces
 from neurosim.errors import AuditError, InputError
 
@@ -367,7 +368,7 @@ class MeshModel:
                 "with the network and the chip"
             )
         ports = rows.reshape(*top.next_router.shape, self.channels, row_kernels.PORT)
-        waiting, by_core = ("", False) if delivered == load.copies else self._waiting(ports, self.strict)
+        waiting, by_core = ("", False) if delivered == load.copies else self._circle(ports, self.strict)
         return PacketTimes(
             injected=packets[:-1, row_kernels.INJECTED],
             left=packets[:-1, row_kernels.LEFT],
@@ -427,7 +428,7 @@ class MeshModel:
         )  # fmt: skip
         ports = rows.reshape(*top.next_router.shape, self.channels, row_kernels.PORT)
         made = int(flow.totals[flow_kernels.USED])
-        waiting = "" if delivered == made or flow.totals[flow_kernels.FULL] else self._waiting(ports, True)[0]
+        waiting = "" if delivered == made or flow.totals[flow_kernels.FULL] else self._circle(ports, True)[0]
         link_flits = ports[:, :, 0, row_kernels.PASSED].copy()
         return FlowTimes(packets, copies, cores, link_flits, waiting, int(delivered), int(last))
 
@@ -466,49 +467,5 @@ class MeshModel:
             last=int(last),
         )
 
-    def _waiting(self, ports: IntArray, cores_wait: bool) -> tuple[str, bool]:
-        """Follow flits that are left, each to the full input or the core that it waits for.
-
-        Where `cores_wait`, a core may take nothing because what it sends finds no room: then it waits for its own
-        input of its router.
-
-        Returns
-        -------
-        waiting
-            The circle in words, or the chain where none is found.
-        by_core
-            Whether it goes through a core.
-        """
-        stuck = np.argwhere(ports[..., row_kernels.COUNT] > 0)
-        if not stuck.size:
-            return "", False
-        top, count = self.topology, ports[..., row_kernels.COUNT]
-        at = tuple(int(v) for v in stuck[0])  # an input (router, port, channel), or a core (number,)
-        seen: list[tuple[int, ...]] = []
-        while at not in seen:
-            seen.append(at)
-            if len(at) == 1:
-                own = int(self.core_router[at]), int(self.core_port[at]), 0
-                if not count[own]:
-                    break
-                at = own
-                continue
-            router = at[0]
-            wants = int(ports[(*at, row_kernels.WANTS)])
-            out = (wants & -wants).bit_length() - 1
-            to = int(top.next_router[router, out]) if wants else -1
-            if to < 0:
-                core = int(self.router_core[router, out]) if wants else -1
-                if core < 0 or not cores_wait:
-                    break
-                at = (core,)
-                continue
-            entry = int(top.next_port[router, out])
-            full = [v for v in range(self.channels) if count[to, entry, v]]
-            if not full:
-                break
-            at = (to, entry, full[0])
-        else:
-            seen = [*seen[seen.index(at) :], at]
-        names = [f"core {v[0]}" if len(v) == 1 else "router {} input {} channel {}".format(*v) for v in seen]
-        return " -> ".join(names), any(len(v) == 1 for v in seen)
+    def _circle(self, ports: IntArray, cores_wait: bool) -> tuple[str, bool]:
+        return waiting_circle(ports, self.topology, (self.core_router, self.core_port, self.router_core), cores_wait)
