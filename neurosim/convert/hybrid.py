@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.convert.convert import check_labels, integer_frames, weight_bits_of
+from neurosim.convert.convert import check_labels, integer_frames
 from neurosim.convert.hybrid_numbers import WIDEST, multiplier, residuals
 from neurosim.convert.hybrid_options import HybridOptions, omegas_of
 from neurosim.convert.integers import IntegerOptions, connect, density_of, term_weights
-from neurosim.convert.passes import batches, dense_operations, limited, sums
+from neurosim.convert.passes import batches, limited, sums
 from neurosim.convert.plan import TAKE_MAXIMA, Plan, Site, make_plan
 from neurosim.convert.scales import check_frames, check_some
 from neurosim.convert.spike_counting import SpikeCounts, count_spikes
-from neurosim.convert.spiking_read_out import curve, curve_timesteps, read_out, window
+from neurosim.convert.spiking_read_out import SampleReport, curve, curve_timesteps, read_out, report_values, window
 from neurosim.errors import ModelError, join_errors
 from neurosim.formats.dense_graph import DenseGraph, FloatArray
 from neurosim.network import Connection, Hybrid, Layer, Leaky, Network, Relay
@@ -213,52 +213,24 @@ def _answer(site: Site, density: float, reach: float, options: HybridOptions) ->
     return replace(unit, reset_phase=begins % options.timesteps), scale
 
 
-@dataclass(frozen=True)
-class HybridReport:
+@dataclass(frozen=True, kw_only=True)
+class HybridReport(SampleReport):
     """What a hybrid-spiking network does on samples.
 
     Attributes
     ----------
-    samples, timesteps
-        How many, and how many timesteps each takes.
-    error_percent, original_error_percent, disagreement_percent, output_error
-        As in `neurosim.convert.convert.Report`, after all timesteps.
-    dense_operations
-        A sample, of the dense network: multiplications and additions.
-    messages, input_messages, synops
-        A sample: messages of the layers and of the input, and synapses that both meet.
+    messages
+        A sample, of the layers.
     unit_adds
         A sample: additions of unit spikes, if the layers sent their messages as such (the input's are not counted).
     bits
         Per layer, and ``per_activity`` and ``per_neuron``: as `neurosim.train.omegas.bits_per_activity` counts them, on
         these samples. The input's values are no activities.
-    layer_messages
-        Per layer name but the last, a sample.
-    weight_bits
-        Per layer name: signed bits of the weights into it.
-    curve
-        The errors, messages and synops after fewer timesteps.
     """
 
-    samples: int
-    timesteps: int
-    error_percent: float | None
-    original_error_percent: float | None
-    disagreement_percent: float
-    output_error: float
-    dense_operations: float
     messages: float
-    input_messages: float
-    synops: float
     unit_adds: float
     bits: dict[str, float]
-    layer_messages: dict[str, float]
-    weight_bits: dict[str, int]
-    curve: tuple[dict[str, Any], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values by name."""
-        return {**vars(self), "curve": list(self.curve)}
 
 
 def describe_hybrid(
@@ -295,17 +267,10 @@ def describe_hybrid(
         return np.asarray(total / (found.answer_scale * min(read, t)))
 
     rows = curve(plan, inputs, labels, counts, at, answers, "messages")
-    end = {key: value for key, value in rows[-1].items() if key != "timesteps"}
     report = HybridReport(
-        samples=n,
-        timesteps=steps,
-        dense_operations=dense_operations(plan),
         unit_adds=float(counts.unit_adds[1:-1].sum() / n),
         bits=bits_per_activity(dict(zip(counts.names[1:-1], counts.ranges[1:-1], strict=True))),
-        layer_messages=dict(zip(counts.names[:-1], (counts.messages[:-1].sum(axis=1) / n).tolist(), strict=True)),
-        weight_bits=weight_bits_of(found.network),
-        curve=tuple(rows),
-        **end,
+        **report_values(plan, found.network, counts, rows),
     )
     return report, counts
 

@@ -17,13 +17,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.convert.convert import check_labels, integer_frames, weight_bits_of
+from neurosim.convert.convert import check_labels, integer_frames
 from neurosim.convert.integers import IntegerOptions, connect, density_of, term_weights
-from neurosim.convert.passes import batches, dense_operations, run
+from neurosim.convert.passes import batches, run
 from neurosim.convert.plan import TAKE_MAXIMA, Plan, Site, make_plan
 from neurosim.convert.scales import check_frames
 from neurosim.convert.spike_counting import SpikeCounts, count_spikes
-from neurosim.convert.spiking_read_out import DECAY_BITS, curve, curve_timesteps, fitting_shift, read_out, window
+from neurosim.convert.spiking_read_out import (
+    DECAY_BITS,
+    SampleReport,
+    curve,
+    curve_timesteps,
+    fitting_shift,
+    read_out,
+    report_values,
+    window,
+)
 from neurosim.errors import InputError, ModelError, join_errors
 from neurosim.formats.dense_graph import DenseGraph, FloatArray, Pool2d
 from neurosim.formats.spike_codes import encode
@@ -246,45 +255,17 @@ def _unit(site: Site, density: float, level: float, last: bool, options: RateOpt
     return unit, scale
 
 
-@dataclass(frozen=True)
-class RateReport:
+@dataclass(frozen=True, kw_only=True)
+class RateReport(SampleReport):
     """What a network of rates does on samples.
 
     Attributes
     ----------
-    samples, timesteps
-        How many, and how many timesteps each takes.
-    error_percent, original_error_percent, disagreement_percent, output_error
-        As in `neurosim.convert.convert.Report`, after all timesteps.
-    dense_operations
-        A sample, of the dense network: multiplications and additions.
-    spikes, input_messages, synops
-        A sample: spikes of the layers, messages of the input, and synapses that both meet.
-    layer_messages
-        Per layer name but the last, a sample.
-    weight_bits
-        Per layer name: signed bits of the weights into it.
-    curve
-        The errors, spikes, input messages and synops after fewer timesteps.
+    spikes
+        A sample, of the layers.
     """
 
-    samples: int
-    timesteps: int
-    error_percent: float | None
-    original_error_percent: float | None
-    disagreement_percent: float
-    output_error: float
-    dense_operations: float
     spikes: float
-    input_messages: float
-    synops: float
-    layer_messages: dict[str, float]
-    weight_bits: dict[str, int]
-    curve: tuple[dict[str, Any], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values by name."""
-        return {**vars(self), "curve": list(self.curve)}
 
 
 def describe_rates(
@@ -314,17 +295,7 @@ def describe_rates(
     at = curve_timesteps(steps)
     counts = count_spikes(found.network, lambda part: found.frames(inputs[part]), n, steps, at, progress)
     rows = curve(plan, inputs, labels, counts, at, lambda t: counts.answers[t] / (found.answer_scale * t))
-    end = {key: value for key, value in rows[-1].items() if key != "timesteps"}
-    report = RateReport(
-        samples=n,
-        timesteps=steps,
-        dense_operations=dense_operations(plan),
-        layer_messages=dict(zip(counts.names[:-1], (counts.messages[:-1].sum(axis=1) / n).tolist(), strict=True)),
-        weight_bits=weight_bits_of(found.network),
-        curve=tuple(rows),
-        **end,
-    )
-    return report, counts
+    return RateReport(**report_values(plan, found.network, counts, rows)), counts
 
 
 def convert_rates(

@@ -1,24 +1,78 @@
-"""The answers of networks that are fed a sample for many timesteps, and their errors after fewer of them."""
+"""Networks that are fed a sample for many timesteps: their answers, their errors after fewer, what is reported."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.convert.convert import agreement
-from neurosim.convert.passes import batches, run
+from neurosim.convert.convert import agreement, weight_bits_of
+from neurosim.convert.passes import batches, dense_operations, run
 from neurosim.convert.plan import Plan, Site
 from neurosim.convert.spike_counting import SpikeCounts
 from neurosim.errors import ModelError
-from neurosim.network import Leaky
+from neurosim.network import Leaky, Network
 
 DECAY_BITS = 12
 FINEST_SHIFT = 6
 """Membranes count in at most 1/64 of a weight's step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleReport:
+    """What a network that is fed a sample for many timesteps does on samples.
+
+    Attributes
+    ----------
+    samples, timesteps
+        How many, and how many timesteps each takes.
+    error_percent, original_error_percent, disagreement_percent, output_error
+        As in `neurosim.convert.convert.Report`, after all timesteps.
+    dense_operations
+        A sample, of the dense network: multiplications and additions.
+    input_messages, synops
+        A sample: messages of the input, and synapses that these and the layers' messages meet.
+    layer_messages
+        Per layer name but the last, a sample.
+    weight_bits
+        Per layer name: signed bits of the weights into it.
+    curve
+        The errors, messages and synops after fewer timesteps.
+    """
+
+    samples: int
+    timesteps: int
+    error_percent: float | None
+    original_error_percent: float | None
+    disagreement_percent: float
+    output_error: float
+    dense_operations: float
+    input_messages: float
+    synops: float
+    layer_messages: dict[str, float]
+    weight_bits: dict[str, int]
+    curve: tuple[dict[str, Any], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values by name."""
+        return {**vars(self), "curve": list(self.curve)}
+
+
+def report_values(plan: Plan, network: Network, counts: SpikeCounts, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the values of a `SampleReport`, and those of the last of `rows`, from `curve`, beside them."""
+    n = counts.samples
+    return {
+        **rows[-1],
+        "samples": n,
+        "dense_operations": dense_operations(plan),
+        "layer_messages": dict(zip(counts.names[:-1], (counts.messages[:-1].sum(axis=1) / n).tolist(), strict=True)),
+        "weight_bits": weight_bits_of(network),
+        "curve": tuple(rows),
+    }
 
 
 def window(site: Site, timesteps: int) -> dict[str, int]:

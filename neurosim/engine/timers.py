@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from neurosim.compiler import Program
+from neurosim.engine.chip_times import shared_stage
 from neurosim.engine.routed import RoutedRun
 from neurosim.engine.sharing import SharingRun
-from neurosim.engine.timing import TimeRun, shared_stage
+from neurosim.engine.timing import TimeRun
 
 
 def step_timer(program: Program, fidelity: str = "cycle") -> TimeRun:

@@ -31,7 +31,7 @@ def print_conversion(conversion: Conversion, console: Console) -> None:
     """Print a conversion's report."""
     report = conversion.report
     network = conversion.network
-    console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
+    _print_size(network, console)
     _print_errors(report, console)
     rows = [
         ("dense network (two a synapse)", report.dense_operations),
@@ -42,11 +42,7 @@ def print_conversion(conversion: Conversion, console: Console) -> None:
         ("as sent, messages", report.messages),
         ("as sent, rows read by unit spikes", report.row_reads),
     ]
-    columns = [
-        Column("a frame", [name for name, _ in rows], left=True),
-        Column("operations", [f"{value:,.1f}" for _, value in rows]),
-    ]
-    print_columns("Operations", columns, console)
+    _print_operations(rows, console)
     console.print(TWO_A_SYNAPSE, soft_wrap=True)
     names = [layer.name for layer in network.layers]
     bits = [
@@ -68,6 +64,18 @@ def print_conversion(conversion: Conversion, console: Console) -> None:
         )
 
 
+def _print_size(network: Network, console: Console) -> None:
+    console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
+
+
+def _print_operations(rows: Sequence[tuple[str, float]], console: Console) -> None:
+    columns = [
+        Column("a frame", [name for name, _ in rows], left=True),
+        Column("operations", [f"{value:,.1f}" for _, value in rows]),
+    ]
+    print_columns("Operations", columns, console)
+
+
 def _print_errors(report: Report | LavaReport, console: Console) -> None:
     if report.error_percent is not None:
         console.print(
@@ -83,18 +91,14 @@ def _print_errors(report: Report | LavaReport, console: Console) -> None:
 def print_lava(found: LavaNetwork, report: LavaReport, console: Console) -> None:
     """Print the report of a network in lava's form, and how its numbers are read."""
     network = found.network
-    console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
+    _print_size(network, console)
     _print_errors(report, console)
     rows = [
         ("dense network (two a synapse)", report.dense_operations),
         ("synapses met by messages (one each)", report.graded_synops),
         ("messages", report.messages),
     ]
-    columns = [
-        Column("a frame", [name for name, _ in rows], left=True),
-        Column("operations", [f"{value:,.1f}" for _, value in rows]),
-    ]
-    print_columns("Operations", columns, console)
+    _print_operations(rows, console)
     console.print(TWO_A_SYNAPSE, soft_wrap=True)
     console.print()
     bias = ", ".join(f"{value:.6g}" for value in found.answer_bias[:16])
@@ -154,7 +158,7 @@ def print_hybrid(found: HybridNetwork, report: HybridReport, console: Console) -
 
 def _print_curve(network: Network, report: RateReport | HybridReport, messages: str, console: Console) -> None:
     """Print errors and work after fewer timesteps, and what the original is and takes."""
-    console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
+    _print_size(network, console)
     curve = report.curve
     columns = [
         Column("timesteps", [row["timesteps"] for row in curve]),
@@ -186,7 +190,7 @@ def _decimals(value: float | None) -> str | None:
 def print_gated(found: GatedNetwork, report: GatedReport, console: Console) -> None:
     """Print the report of a delta network of gated layers, and how its numbers are read."""
     network = found.network
-    console.print(f"{network.name}: {len(network.layers)} layers, {network.size:,} neurons", highlight=False)
+    _print_size(network, console)
     if report.error_percent is not None:
         console.print(f"error {report.error_percent:.2f} %, original {report.original_error_percent:.2f} %")
     console.print(
@@ -200,11 +204,7 @@ def print_gated(found: GatedNetwork, report: GatedReport, console: Console) -> N
         ("as sent, multiply-accumulates of gated layers", report.macs),
         ("as sent, multiply-accumulates of the read-out", report.read_out_macs),
     ]
-    columns = [
-        Column("a frame", [name for name, _ in rows], left=True),
-        Column("operations", [f"{value:,.1f}" for _, value in rows]),
-    ]
-    print_columns("Operations", columns, console)
+    _print_operations(rows, console)
     fewer = "no change was sent" if report.reduction is None else f"{report.reduction:.2f} times fewer in gated layers"
     console.print(fewer)
     names = [layer.name for layer in network.layers]

@@ -10,7 +10,7 @@ import pytest
 from hwmodels import load_chip
 from neurosim.compiler.topology import LOCAL, mesh
 from neurosim.engine import MeshModel, PacketLoad
-from neurosim.engine.timing import chip_delays_ps, mesh_model
+from neurosim.engine.chip_times import chip_delays_ps, mesh_model
 
 
 def chip_mesh(name: str) -> tuple[MeshModel, dict[str, int]]:

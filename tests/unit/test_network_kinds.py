@@ -8,7 +8,7 @@ import pytest
 import neurosim
 from hwmodels import Chip, load_chip
 from neurosim.engine import LayerCount, PacketLoad
-from neurosim.engine.timing import chip_delays_ps, mesh_model
+from neurosim.engine.chip_times import chip_delays_ps, mesh_model
 from neurosim.errors import ChipError, InputError
 from neurosim.network import Connection, Delta, Dense, Layer, Network, Sigma, SigmaDelta
 from neurosim.report import summarise
