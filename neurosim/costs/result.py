@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurosim.compiler import MEMORIES, Program
 from neurosim.compiler.topology import chip_topology, link_classes
 from neurosim.costs.audit import audit_counts, audit_sum
-from neurosim.costs.energy import ZERO, EnergyTerm, Interval, PowerTerm, dynamic_terms, power_terms, provenance
+from neurosim.costs.energy import Energy, Interval, dynamic_terms, power_terms
 from neurosim.costs.incidents import Incidents
 from neurosim.costs.window import Window, find_window
 from neurosim.engine import LayerCount, RunCounts
@@ -21,75 +21,6 @@ from neurosim.errors import InputError
 IntArray = NDArray[np.int64]
 
 PICO = 1e-12
-
-
-@dataclass(frozen=True)
-class Energy:
-    """An energy and its parts.
-
-    Attributes
-    ----------
-    terms
-        Dynamic parts, one a constant of the chip.
-    powers
-        Idle parts: powers that flow whether or not anything happens, static power last.
-    """
-
-    terms: tuple[EnergyTerm, ...]
-    powers: tuple[PowerTerm, ...]
-
-    @property
-    def static_j(self) -> Interval:
-        """Static power of the chips times time."""
-        return self.powers[-1].energy_j
-
-    @property
-    def idle_j(self) -> Interval:
-        """Sum of the idle parts: what would have been used in the same time with nothing running."""
-        total = ZERO
-        for term in self.powers:
-            total = total + term.energy_j
-        return total
-
-    @property
-    def dynamic_j(self) -> Interval:
-        """Sum of the dynamic parts: all that comes on top of the idle ones."""
-        total = ZERO
-        for term in self.terms:
-            total = total + term.energy_j
-        return total
-
-    @property
-    def total_j(self) -> Interval:
-        """Dynamic and idle energy."""
-        return self.dynamic_j + self.idle_j
-
-    @property
-    def seconds(self) -> float:
-        """Time over which idle powers are charged."""
-        return self.powers[-1].seconds
-
-    @property
-    def powers_w(self) -> dict[str, Interval] | None:
-        """Mean powers in W as NeuroBench's system track defines them; None where no time passes.
-
-        ``idle``: with nothing running. ``active``: while the network runs, in all. ``dynamic``: active less idle.
-        """
-        if not self.seconds:
-            return None
-        parts = {"idle": self.idle_j, "active": self.total_j, "dynamic": self.dynamic_j}
-        return {name: part.scaled(1.0 / self.seconds) for name, part in parts.items()}
-
-    @property
-    def layer_dynamic_j(self) -> NDArray[np.float64]:
-        """Dynamic energy of each layer, float64 (layers,)."""
-        total: NDArray[np.float64] = np.sum([term.layer_energy_j for term in self.terms], axis=0)
-        return total
-
-    @property
-    def provenance(self) -> dict[str, float]:
-        """Share of the energy that rests on each kind of constant; the shares add up to 1."""
-        return provenance(self.terms, self.powers)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from neurosim.engine.function_kernels import MAX_VOLTAGE, sigma_delta_step
+from neurosim.engine.unit_kernels import MAX_VOLTAGE, sigma_delta_step
 
 # What a unit does at an arrival.
 ADDS_AND_SENDS_CHANGES, ADDS, FIRES = 0, 1, 2

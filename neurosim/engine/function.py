@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.compiler.axons import source_neurons
-from neurosim.engine import function_kernels, gated_kernels
+from neurosim.engine import delivery_kernels
 from neurosim.engine.unit_updates import LayerState
 from neurosim.errors import InputError
 from neurosim.network import Connection, Conv2d, Dense, Network, Sparse
@@ -19,7 +19,7 @@ from neurosim.network import Connection, Conv2d, Dense, Network, Sparse
 IntArray = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)
 _NO_SLOTS = np.zeros((0, 0), dtype=np.int64)
-kernels: Any = function_kernels
+kernels: Any = delivery_kernels
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class _ConnectionState:
             kernels.collect(ring[timestep % len(ring)], *self._places, *self._wrap, activation)
             return
         kernels.collect(ring[timestep % len(ring)], *self._places, *self._wrap, self._arrived)
-        scatter: Any = gated_kernels.collect_compartments
+        scatter: Any = kernels.collect_compartments
         scatter(self._arrived, self._into, self._compartments, activation)
 
     def collect_met(self, timestep: int, met: IntArray) -> None:
@@ -163,7 +163,7 @@ class _ConnectionState:
             kernels.collect(ring[timestep % len(ring)], *self._places, 0, 1, met)
             return
         kernels.collect(ring[timestep % len(ring)], *self._places, 0, 1, self._arrived)
-        add_up: Any = gated_kernels.collect_met_compartments
+        add_up: Any = kernels.collect_met_compartments
         add_up(self._arrived, self._into.size, met)
 
     def deliver(self, timestep: int, neuron: IntArray, value: IntArray, shift: int) -> Any:

@@ -1,4 +1,4 @@
-"""Compiled kernels of units with several compartments and of the gated units in `neurosim.network.gated`.
+"""Compiled kernel of the gated units in `neurosim.network.gated`.
 
 Bare loops over flat int64 arrays; accumulators and sums stand neuron by neuron, the compartments of each in order.
 """
@@ -8,32 +8,9 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from neurosim.engine.function_kernels import _list_messages
+from neurosim.engine.unit_kernels import list_messages
 
 COMPARTMENTS = 4
-
-
-@nb.njit(cache=True, nogil=True)
-def collect_compartments(arrived, into, compartments, activation):
-    """Add the sums of one timestep to the accumulators that they lead to, and clear them.
-
-    `arrived` int64 (n * k,), `into` int64 (k,): the compartment of each of a neuron's k sums, `activation`
-    int64 (n * compartments,).
-    """
-    k = into.size
-    for i in range(arrived.size // k):
-        for j in range(k):
-            activation[i * compartments + into[j]] += arrived[i * k + j]
-            arrived[i * k + j] = 0
-
-
-@nb.njit(cache=True, nogil=True)
-def collect_met_compartments(arrived, k, met):
-    """Add the synapses of a neuron's `k` sums, `arrived` int64 (n * k,), to `met` int64 (n,), and clear them."""
-    for i in range(met.size):
-        for j in range(k):
-            met[i] += arrived[i * k + j]
-            arrived[i * k + j] = 0
 
 
 @nb.njit(cache=True, nogil=True)
@@ -132,4 +109,4 @@ def update_gated(
                 message[i] = change
                 sent[i] = h
         active[i] = moved | (message[i] != 0)
-    return _list_messages(message, first, neuron, value)
+    return list_messages(message, first, neuron, value)

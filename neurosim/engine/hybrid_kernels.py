@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from neurosim.engine.function_kernels import _list_messages
+from neurosim.engine.unit_kernels import list_messages
 
 
 @nb.njit(cache=True, nogil=True)
@@ -67,4 +67,4 @@ def update_hybrid(
         residual[i] = v
         message[i] = n
         active[i] = (n != 0) | (v != old)
-    return _list_messages(message, first, neuron, value)
+    return list_messages(message, first, neuron, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from neurosim.engine.function_kernels import update_rounding
+from neurosim.engine.unit_kernels import update_rounding
 
 
 @nb.njit(cache=True, nogil=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from neurosim.engine.function_kernels import _list_messages
+from neurosim.engine.unit_kernels import list_messages
 
 
 @nb.njit(cache=True, nogil=True)
@@ -66,4 +66,4 @@ def update_membrane(
             message[i] = v >> message_shift
         voltage[i] = v
         active[i] = moved | (v != old_v) | (message[i] != 0)
-    return _list_messages(message, first, neuron, value)
+    return list_messages(message, first, neuron, value)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.engine import function_kernels as kernels
 from neurosim.engine import gated_kernels, hybrid_kernels, maxima_kernels, membrane_kernels
+from neurosim.engine import unit_kernels as kernels
 from neurosim.network import (
     CubaLif,
     Delta,

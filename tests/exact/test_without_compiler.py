@@ -91,7 +91,7 @@ print(numba.config.DISABLE_JIT, digest.hexdigest())
 """
 
 # Called by other kernels alone: with these read from the cache, nothing says that they were compiled.
-SHARED_BY_KERNELS = {"_halves_to_even", "read_ticks", "sends_of", "sigma_delta_step"}
+SHARED_BY_KERNELS = {"_halves_to_even", "list_messages", "read_ticks", "sends_of", "sigma_delta_step"}
 
 
 def run(disable: str, script: str = SCRIPT) -> list[str]:
@@ -172,10 +172,10 @@ def test_the_exercise_goes_through_every_kernel() -> None:
 
     from neurosim.engine import (
         branch_kernels,
+        delivery_kernels,
         exercise,
         fast_kernels,
         flow_after_kernels,
-        function_kernels,
         gated_kernels,
         hybrid_kernels,
         list_kernels,
@@ -187,13 +187,14 @@ def test_the_exercise_goes_through_every_kernel() -> None:
         step_kernels,
         time_kernels,
         trace_kernels,
+        unit_kernels,
     )
 
     exercise.run_exercise()
     modules = (
-        function_kernels, packet_kernels, branch_kernels, segment_kernels, time_kernels, fast_kernels, trace_kernels,
-        plain_kernels, step_kernels, flow_after_kernels, list_kernels, membrane_kernels,
-        gated_kernels, hybrid_kernels, maxima_kernels,
+        unit_kernels, delivery_kernels, packet_kernels, branch_kernels, segment_kernels, time_kernels, fast_kernels,
+        trace_kernels, plain_kernels, step_kernels, flow_after_kernels, list_kernels, membrane_kernels, gated_kernels,
+        hybrid_kernels, maxima_kernels,
     )  # fmt: skip
     for module in modules:
         for name, kernel in vars(module).items():

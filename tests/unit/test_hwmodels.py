@@ -14,8 +14,9 @@ from hwmodels import Chip, Kind, Quantity, chip_names, load_chip
 from hwmodels.core_schema import Core, Encoding, Memory, Neuron, Processor
 from hwmodels.lines import key_lines
 from hwmodels.loader import merge
+from hwmodels.network_schema import Blocked, Chips, Mesh, Network, RoutingTables
 from hwmodels.quantity import ENERGY, POWER, SIZE, TIME, Counts, parse_number
-from hwmodels.schema import Blocked, Chips, Mesh, Network, RoutingTables, Sync
+from hwmodels.schema import Sync
 
 KIB = 8 * 1024
 
