@@ -212,8 +212,14 @@ def test_dense_hardware_takes_it_for_a_pooling() -> None:
         (work,) = (w for w in network_work(network, None, None) if w.label.endswith(f"-> {label}"))
         assert (work.pool, work.macs, work.weights, work.inputs, work.outputs) == (True, 0, 0, inputs, outputs)
         assert work.synapses == taps
-    for name in ("cpu", "eyeriss", "tpu_v1"):
-        baseline_cost(network, name)
+    found = {
+        name: {one.label: one for one in baseline_cost(network, name).layers}["connection r1 -> p1"]
+        for name in ("cpu", "eyeriss", "tpu_v1")
+    }
+    assert [one.macs for one in found.values()] == [572, 0, 0]
+    # Its values and its results pass once, in 16 bits and in 8.
+    assert found["eyeriss"].traffic_bytes["dram"] == 2 * (288 + 80)
+    assert found["tpu_v1"].traffic_bytes == {"buffer": 288 + 80}
 
 
 def test_network_files_come_back_equal(tmp_path: Path) -> None:
