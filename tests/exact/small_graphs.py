@@ -56,3 +56,8 @@ def windows(network: Network, frames: Any, samples: int, timesteps: int) -> dict
         part = sent[late : late + samples * timesteps, network.offsets[i] : network.offsets[i + 1]]
         found[layer.name] = part.reshape(samples, timesteps, layer.size)
     return found
+
+
+def messages_of(network: Network, frames: Any) -> dict[str, Any]:
+    """What the engine's functional step sends, per layer (frames, n), each layer shifted by its distance."""
+    return {name: sent[:, 0] for name, sent in windows(network, frames, len(frames), 1).items()}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from pathlib import Path
 from typing import Any
 
+import convert_driving
+import driving_net as net
 import numpy as np
 import pytest
 
@@ -15,33 +15,22 @@ from neurosim.convert.counting import count_both
 from neurosim.convert.passes import run
 from neurosim.engine import FunctionRun
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 FRAMES = 4
 
 
 @pytest.fixture(scope="module")
-def net() -> Any:
-    """The script that describes the network."""
-    spec = importlib.util.spec_from_file_location("driving_net", FOLDER / "driving_net.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def clip(net: Any, reference_data: Path) -> Any:
+def clip(reference_data: Path) -> Any:
     return net.clip(reference_data)
 
 
 @pytest.fixture(scope="module")
-def graph(net: Any) -> Any:
+def graph() -> Any:
     with np.load(net.WEIGHTS) as file:
         return net.driving_graph(dict(file))
 
 
-def test_counted_operations_are_those_of_the_engine(net: Any, clip: Any, graph: Any) -> None:
+def test_counted_operations_are_those_of_the_engine(clip: Any, graph: Any) -> None:
     """Of the first frame, which meets a network at rest, and of those after it, by layer, branches of unequal depth."""
     plan = make_plan(graph)
     network, _ = to_network(
@@ -81,7 +70,7 @@ def test_the_input_layer_is_as_much_sparser_than_rounding_as_is_claimed(clip: An
     assert max(found) == pytest.approx(76, rel=0.05)
 
 
-def test_the_network_foresees_more_than_no_change(net: Any, clip: Any, graph: Any) -> None:
+def test_the_network_foresees_more_than_no_change(clip: Any, graph: Any) -> None:
     """On frames that neither trained it nor chose its epoch."""
     wanted = net.blocks(clip)[net.REST][net.AHEAD :]
     answers = run(make_plan(graph), (clip[net.REST] * net.PIXEL).astype(np.float32))[-1][: -net.AHEAD]
@@ -92,20 +81,15 @@ def test_the_network_foresees_more_than_no_change(net: Any, clip: Any, graph: An
 
 
 @pytest.mark.parametrize("k", [8, 32])
-def test_the_page_says_what_is_counted(
-    net: Any, clip: Any, graph: Any, k: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_says_what_is_counted(clip: Any, graph: Any, k: int) -> None:
     """The rows of two fixed scales in docs/methods.md, from the shipped weights."""
-    page = FOLDER.parents[1] / "docs" / "methods.md"
-    if not page.is_file():
+    if not PAGE.is_file():
         pytest.skip("the tests run apart from the repository")
-    monkeypatch.syspath_prepend(FOLDER)
-    script = importlib.import_module("convert_driving")
     frames = clip[net.REST] * net.PIXEL
-    found = script.convert(graph, clip[:1] * net.PIXEL, frames, scales=float(k))
-    later = script.operations(found, make_plan(graph), frames)["later"]
+    found = convert_driving.convert(graph, clip[:1] * net.PIXEL, frames, scales=float(k))
+    later = convert_driving.operations(found, make_plan(graph), frames)["later"]
     counted = [f"{value / 1e3:,.1f}" for value in later.sum(axis=0)[3:]]
-    text = page.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     cells = [cell.strip() for cell in text.split(f"\n| {', '.join([str(k)] * 5)} |")[1].split("\n")[0].split("|")]
     assert cells[2:5] == counted
     assert cells[5] == f"{later[0, 3] / later[0, 4]:.1f}"

@@ -19,6 +19,7 @@ from neurosim.convert.hybrid_lmu import parts
 from neurosim.engine import FunctionRun
 from neurosim.errors import InputError, ModelError
 from neurosim.network import Hybrid
+from neurosim.train.hybrid_lmu import Measured
 from neurosim.train.lmu import Lmu, memory_matrices, read_lmu, rounded, run_lmu, write_lmu
 
 
@@ -132,8 +133,8 @@ def test_fine_integers_send_what_floats_send(seed: int) -> None:
     values = np.random.default_rng(seed).integers(0, 17, (20, 25))
     answers, *_ = net.run(values)
     found = run_lmu(lmu, values)
-    # A message that floats and integers round apart changes what follows, but few are.
-    assert (answers.argmax(axis=1) == found.answers.argmax(axis=1)).mean() >= 0.9
+    # A message that floats and integers round apart changes what follows; one answer in 20 may be of such.
+    assert (answers.argmax(axis=1) == found.answers.argmax(axis=1)).mean() >= 0.95
 
 
 @pytest.mark.parametrize(
@@ -187,6 +188,16 @@ def test_the_matrices_are_the_published_ones_in_another_basis() -> None:
     assert np.linalg.norm(turned @ turned @ input_) == pytest.approx(np.linalg.norm(a @ a @ b))
     assert np.trace(turned) == pytest.approx(np.trace(a))
     assert np.linalg.norm(turned, 2) <= 1 + 1e-9
+
+
+def test_bits_are_counted_by_hand() -> None:
+    # Memory -3..4 over both neurons: 8 levels; hidden layer -1..1: 3. Two neurons and one.
+    measured = Measured(1, 2, np.array([[-3, 0], [0, 4]]), np.array([[-1], [1]]))
+    bits = measured.bits()
+    assert bits["memory"] == 3
+    assert bits["hidden"] == pytest.approx(np.log2(3))
+    assert bits["per_activity"] == pytest.approx((2 * 3 + np.log2(3)) / 3)
+    assert bits["per_neuron"] == pytest.approx((np.log2(4) + np.log2(5) + np.log2(3)) / 3)
 
 
 def test_weights_fill_their_bits() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_graphs import messages_of
 
 from hwmodels import load_chip
 from neurosim.compiler import compile_network, read_network_file, write_network_file
@@ -77,25 +78,12 @@ def frames_of(count: int, seed: int = 1) -> Any:
     return np.clip(np.cumsum(rng.integers(-3, 4, (count, *SHAPE)), axis=0), -16, 16).reshape(count, -1)
 
 
-def sent(network: Network, frames: Any) -> dict[str, Any]:
-    """Messages per layer and frame, by the engine, each layer shifted by its distance from the input."""
-    depth = max(network.layer_delays.values())
-    found = {layer.name: np.zeros((len(frames), layer.size), dtype=np.int64) for layer in network.layers}
-    for activity in FunctionRun(network, {network.layers[0].name: frames}).steps(len(frames) + depth):
-        for i, layer in enumerate(network.layers):
-            frame = activity.timestep - 1 - network.layer_delays[layer.name]
-            if 0 <= frame < len(frames):
-                low, high = activity.layer_start[i : i + 2]
-                found[layer.name][frame, activity.neuron[low:high] - network.offsets[i]] = activity.value[low:high]
-    return found
-
-
 @given(st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None)
 def test_changes_add_up_to_what_rounding_sends(seed: int) -> None:
     """No value differs, whatever came before: each maximum is that of the values as they stand."""
     frames = frames_of(9, seed)
-    by_values, by_changes = (sent(converted(seed % 7, changes), frames) for changes in (False, True))
+    by_values, by_changes = (messages_of(converted(seed % 7, changes), frames) for changes in (False, True))
     for name, values in by_values.items():
         held = by_changes[name] if name == "fc" else np.cumsum(by_changes[name], axis=0)
         assert np.array_equal(held, values), name
@@ -104,7 +92,7 @@ def test_changes_add_up_to_what_rounding_sends(seed: int) -> None:
 def test_a_maximum_sends_the_largest_of_what_it_was_sent() -> None:
     """Of equal scales the rounded maximum is the maximum of the rounded values, place by place."""
     network = converted(0, True, (8.0, 5.0, 5.0, 7.0, 7.0))
-    held = {name: np.cumsum(values, axis=0) for name, values in sent(network, frames_of(6)).items()}
+    held = {name: np.cumsum(values, axis=0) for name, values in messages_of(network, frames_of(6)).items()}
     values = held["r1"].reshape(6, 4, 9, 8)
     wide = np.pad(values, ((0, 0), (0, 0), (1, 1), (1, 1)))
     for row in range(5):
@@ -128,7 +116,7 @@ def test_kernel_and_plain_numpy_agree(changes: bool) -> None:
 @pytest.mark.parametrize("changes", [True, False])
 def test_the_counts_are_those_of_the_engine(changes: bool) -> None:
     network, frames = converted(1, changes), frames_of(9)
-    counted, found = count(network, frames), sent(network, frames)
+    counted, found = count(network, frames), messages_of(network, frames)
     structural, _ = network.fan_out
     for i, layer in enumerate(network.layers[:-1]):
         sizes = np.abs(found[layer.name])
@@ -224,8 +212,14 @@ def test_dense_hardware_takes_it_for_a_pooling() -> None:
         (work,) = (w for w in network_work(network, None, None) if w.label.endswith(f"-> {label}"))
         assert (work.pool, work.macs, work.weights, work.inputs, work.outputs) == (True, 0, 0, inputs, outputs)
         assert work.synapses == taps
-    for name in ("cpu", "eyeriss", "tpu_v1"):
-        baseline_cost(network, name)
+    found = {
+        name: {one.label: one for one in baseline_cost(network, name).layers}["connection r1 -> p1"]
+        for name in ("cpu", "eyeriss", "tpu_v1")
+    }
+    assert [one.macs for one in found.values()] == [572, 0, 0]
+    # Its values and its results pass once, in 16 bits and in 8.
+    assert found["eyeriss"].traffic_bytes["dram"] == 2 * (288 + 80)
+    assert found["tpu_v1"].traffic_bytes == {"buffer": 288 + 80}
 
 
 def test_network_files_come_back_equal(tmp_path: Path) -> None:

@@ -22,12 +22,10 @@ SMALL = (
 
 
 @pytest.mark.slow
-def test_it_trains_measures_and_writes(tmp_path: Path) -> None:
+def test_it_trains_measures_and_writes(reference_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the extra torch is not installed")
-    data = Path(os.environ.get("NEUROSIM_REFERENCE_DATA", "")) / "mnist_mlp"
-    if not (data / "train-images-idx3-ubyte.gz").is_file():
-        pytest.skip("NEUROSIM_REFERENCE_DATA is not set or lacks mnist_mlp")
-    command = [sys.executable, str(SCRIPT), "--data", str(data), "--out", str(tmp_path), *SMALL.split()]
+    command = [sys.executable, str(SCRIPT), "--data", str(reference_data / "mnist_mlp")]
+    command += ["--out", str(tmp_path), *SMALL.split()]
     done = subprocess.run(
         command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False, timeout=300
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from convert_mnist import mnist, reference_graph
 from small_graphs import chain, image_graph, windows
 
 from neurosim.convert import RateOptions, convert_rates, count_spikes, make_plan, to_rates
@@ -172,11 +172,6 @@ def test_the_answers_approach_the_original_as_timesteps_grow() -> None:
 
 def test_the_reference_network_at_two_lengths(reference_data: Path) -> None:
     """784-200-200-10 on 1,000 test images; the whole table stands in docs/methods.md."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-    try:
-        from convert_mnist import mnist, reference_graph
-    finally:
-        sys.path.pop(0)
     folder = reference_data / "mnist_mlp"
     images, labels = mnist(folder, "t10k")
     training, _ = mnist(folder, "train")

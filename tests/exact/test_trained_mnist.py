@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-BENCHMARKS = str(Path(__file__).parents[1] / "benchmarks")
 
 pytestmark = pytest.mark.slow
 
@@ -19,13 +16,10 @@ def scripts() -> Any:
     """The scripts whose figures the documentation gives."""
     torch = pytest.importorskip("torch", reason="the extra train is not installed")
     torch.set_num_threads(1)
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        import convert_mnist
-        import train_kahan
-        import train_lif
-    finally:
-        sys.path.remove(BENCHMARKS)
+    import convert_mnist
+    import train_kahan
+    import train_lif
+
     return convert_mnist, train_kahan, train_lif
 
 

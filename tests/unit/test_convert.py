@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_graphs import messages_of
 
 from neurosim.convert import (
     IntegerOptions,
@@ -32,7 +33,6 @@ from neurosim.convert.densities import DENSITIES, KURTOSIS, best_length, max_len
 from neurosim.convert.passes import backward, dense_operations, run
 from neurosim.convert.plan import Plan, weighted, with_weights
 from neurosim.convert.scales import original_answers, rounded_pass
-from neurosim.engine import FunctionRun
 from neurosim.errors import InputError, ModelError
 from neurosim.formats.dense_graph import (
     Activation,
@@ -49,7 +49,7 @@ from neurosim.formats.dense_graph import (
     evaluate,
 )
 from neurosim.network import Conv2d as IntegerConv2d
-from neurosim.network import Dense, Network, Rounding
+from neurosim.network import Dense, Rounding
 
 Rng = np.random.Generator
 IMAGE = (2, 8, 6)
@@ -139,19 +139,6 @@ def test_derivatives_are_those_of_small_steps() -> None:
         near[1][place] -= step
         slope = (objective(plan, near[0]) - objective(plan, near[1])) / (2 * step)
         assert slope == pytest.approx(by_value[0][place], rel=1e-5, abs=1e-7)
-
-
-def messages_of(network: Network, frames: Any) -> dict[str, Any]:
-    """Messages per layer and frame, each layer shifted by its distance, from the engine's functional step."""
-    depth = max(network.layer_delays.values())
-    found = {layer.name: np.zeros((len(frames), layer.size), dtype=np.int64) for layer in network.layers}
-    for activity in FunctionRun(network, {network.layers[0].name: frames}).steps(len(frames) + depth):
-        for i, layer in enumerate(network.layers):
-            frame = activity.timestep - 1 - network.layer_delays[layer.name]
-            if 0 <= frame < len(frames):
-                low, high = activity.layer_start[i : i + 2]
-                found[layer.name][frame, activity.neuron[low:high] - network.offsets[i]] = activity.value[low:high]
-    return found
 
 
 @pytest.mark.parametrize("changes", [True, False])

@@ -23,6 +23,7 @@ from neurosim.formats.dense_files import read_dense
 from neurosim.formats.dense_graph import Activation, DenseGraph, Gru, Input, Linear, Lstm, evaluate
 
 Rng = np.random.Generator
+PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 FINE = GatedFormats(
     activation_fraction=12, activation_bits=24, weight_fraction=14, weight_bits=18, table_fraction=12, sum_bits=48
 )
@@ -58,9 +59,10 @@ def test_fine_formats_without_thresholds_give_the_original(op: str, depth: int, 
     wanted = evaluate(graph, x)
     if read_out == "mean":
         wanted = np.cumsum(wanted, axis=1) / np.arange(1, 21)[:, None]
-    assert np.abs(run.answers - wanted).max() < 2e-2
+    # A few of its steps of 1/4096, times the weights of the read-out; gates of 1/16 are coarser by far.
+    assert np.abs(run.answers - wanted).max() < 2e-3
     coarse = run_gated(to_gated(graph, 0, None, read_out), x)
-    assert 2e-2 < np.abs(coarse.answers - wanted).max() < 1.0
+    assert 2e-2 < np.abs(coarse.answers - wanted).max() < 0.25
 
 
 @pytest.mark.parametrize("op", ["gru", "lstm"])
@@ -143,8 +145,9 @@ def test_integers_send_about_what_floats_do(op: str) -> None:
     run: Any = run_delta_gru if op == "gru" else run_delta_lstm
     floats = run(graph.nodes[1], x, np.full(8, 60), 0.125, 0.125)
     found = run_gated(to_gated(graph, 0.125), x)
-    assert found.acting[0] == pytest.approx(int(floats.sent_inputs.sum() + floats.sent_states.sum()), rel=0.1)
-    assert np.abs(found.states[0] - floats.states).max() < 0.5
+    assert found.acting[0] == pytest.approx(int(floats.sent_inputs.sum() + floats.sent_states.sum()), rel=0.02)
+    # A change that one sends and the other keeps back is a threshold apart.
+    assert np.abs(found.states[0] - floats.states).max() < 0.125
 
 
 def refused(graph: DenseGraph, words: str, thresholds: Any = 0.1, kind: Any = ModelError, **formats: int) -> None:
@@ -306,7 +309,7 @@ def test_pytorch_modules_come_through_their_graph(kind: str) -> None:
     module = Words().double().eval()
     x = random_inputs(np.random.default_rng(1))
     run = run_gated(to_gated(read_torch(module, 5), 0, FINE), x)
-    assert np.abs(run.answers - module(torch.from_numpy(x)).detach().numpy()).max() < 2e-2
+    assert np.abs(run.answers - module(torch.from_numpy(x)).detach().numpy()).max() < 2e-3
 
 
 @pytest.mark.usefixtures("gru_file")
@@ -356,8 +359,9 @@ def test_networks_of_gated_layers_are_files_too(tmp_path: Path) -> None:
     assert neurosim.load(tmp_path / "n.nsnet") == found.network
 
 
+@pytest.mark.skipif(not PAGE.is_file(), reason="the tests run apart from the repository")
 def test_many_sequences_are_evaluated_as_the_page_says() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     start = page.index("**Many sequences.**")
     lines = page[page.index("```python", start) + 9 : page.index("```\n", page.index("```python", start) + 9)]
     rng = np.random.default_rng(3)

@@ -10,7 +10,7 @@ import pytest
 
 from neurosim.errors import InputError
 from neurosim.train import LmuData, LmuTraining, measure_lmu, train_lmu
-from neurosim.train.hybrid_lmu import Measured, first_lmu, quantised
+from neurosim.train.hybrid_lmu import first_lmu, quantised
 from neurosim.train.lmu import run_lmu
 from neurosim.train.lmu_cell import NAMES, LmuCell
 
@@ -99,16 +99,6 @@ def test_the_plain_pass_gives_the_same_answers() -> None:
     assert measured.memory_range[0].min() >= -4
     assert measured.memory_range[1].max() <= 4
     assert np.abs(measured.hidden_range - plain.hidden_range).max() <= 1
-
-
-def test_bits_are_counted_by_hand() -> None:
-    # Memory -3..4 over both neurons: 8 levels; hidden layer -1..1: 3. Two neurons and one.
-    measured = Measured(1, 2, np.array([[-3, 0], [0, 4]]), np.array([[-1], [1]]))
-    bits = measured.bits()
-    assert bits["memory"] == 3
-    assert bits["hidden"] == pytest.approx(np.log2(3))
-    assert bits["per_activity"] == pytest.approx((2 * 3 + np.log2(3)) / 3)
-    assert bits["per_neuron"] == pytest.approx((np.log2(4) + np.log2(5) + np.log2(3)) / 3)
 
 
 def test_it_learns_and_keeps_the_best_epochs() -> None:
