@@ -170,7 +170,7 @@ def train_lmu(
     ------
     InputError
         Labels out of range, sequences of other shapes, options that cannot be, a loss that is no number, or a time
-        limit too short for any epoch.
+        limit that is over before a phase begins.
     """
     began = time.monotonic() if began is None else began
     _check(data, options)
@@ -281,6 +281,10 @@ class _Phase:
         self.ends = None
         if options.seconds:
             left = began + options.seconds - self.starts
+            if left <= 0:
+                raise InputError(
+                    f"seconds: {options.seconds:g} were over {-left:.1f} s before the {name} phase began; give more"
+                )
             whole = self.epochs + (options.hybrid_epochs if name == "float" else 0)
             self.ends = self.starts + left * self.epochs / whole
 
