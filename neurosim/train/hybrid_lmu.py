@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from neurosim.train.lmu import ACTIVATIONS, Lmu, memory_matrices, rounded
 from neurosim.train.lmu_cell import LmuCell
 from neurosim.train.omegas import bits_per_activity, fallen
 from neurosim.train.replay import Replayed
+from neurosim.train.training_data import import_torch
 
 FIRST_MOMENT, SECOND_MOMENT, SMALL = 0.9, 0.999, 1e-8
 """Of Adam (Kingma and Ba, arXiv:1412.6980)."""
@@ -170,11 +170,11 @@ def train_lmu(
     ------
     InputError
         Labels out of range, sequences of other shapes, options that cannot be, a loss that is no number, or a time
-        limit too short for any epoch.
+        limit that is over before a phase begins; PyTorch is not installed.
     """
     began = time.monotonic() if began is None else began
     _check(data, options)
-    torch = import_module("torch")
+    torch = import_torch()
     net = first_lmu(options) if start is None else start
     trained = Trained(net, None)
     if start is None and options.float_epochs:
@@ -230,7 +230,7 @@ def measure_lmu(
     net: Lmu, values: NDArray[Any], labels: NDArray[Any], device: str = "cpu", batch: int = 1000
 ) -> Measured:
     """Run labelled sequences in float32 and count what is right."""
-    torch = import_module("torch")
+    torch = import_torch()
     cell = LmuCell(torch, device, net)
     right = 0
     for first in range(0, len(values), batch):
@@ -281,6 +281,10 @@ class _Phase:
         self.ends = None
         if options.seconds:
             left = began + options.seconds - self.starts
+            if left <= 0:
+                raise InputError(
+                    f"seconds: {options.seconds:g} were over {-left:.1f} s before the {name} phase began; give more"
+                )
             whole = self.epochs + (options.hybrid_epochs if name == "float" else 0)
             self.ends = self.starts + left * self.epochs / whole
 

@@ -24,6 +24,8 @@ from neurosim.train.training_data import check_counts, check_inputs, check_label
 
 MAX_BITS = 16
 """Steps of compensations then have 2**-31 of a weight's range, still within float32."""
+LEAST_FRACTION, MAX_FRACTION = -127, 126
+"""Normal numbers of float32 begin at 2**-126 and end below 2**128; outside, all would be rounded to 0 or infinity."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class FixedFormat:
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= MAX_BITS:
             raise ModelError(f"a format of {self.bits} bits; choose 2 to {MAX_BITS}")
+        least = self.bits - 1 + LEAST_FRACTION
+        if not least <= self.fraction <= MAX_FRACTION:
+            raise ModelError(
+                f"a format of {self.bits} bits with {self.fraction} behind the point, which float32 cannot hold; "
+                f"choose {least} to {MAX_FRACTION}"
+            )
 
     @property
     def step(self) -> float:

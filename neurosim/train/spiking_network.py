@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neurosim.errors import InputError, ModelError
 from neurosim.formats.spike_codes import CODES
 from neurosim.network import Connection, Dense, Layer, Leaky, Lif, Network, Relay, Unit
+from neurosim.network.membranes import MAX_DECAY_BITS
 
 LifWeights = tuple[NDArray[np.float64], ...]
 """Per layer float weights (out, in), thresholds being 1."""
@@ -67,6 +68,8 @@ class LifForm:
             raise InputError(f"inhibition is {self.inhibition}; it must be 0 or more")
         if not 2 <= self.bits <= 16:
             raise InputError(f"weights of {self.bits} bits; choose 2 to 16")
+        if not 1 <= self.decay_bits <= MAX_DECAY_BITS:
+            raise InputError(f"decay_bits is {self.decay_bits}; choose 1 to {MAX_DECAY_BITS}")
 
     @property
     def one(self) -> int:

@@ -74,6 +74,9 @@ def test_bad_options_are_refused() -> None:
         KahanOptions(0)
     with pytest.raises(ModelError, match="a format of 1 bits; choose 2 to 16"):
         FixedFormat(1, 0)
+    for fraction in (-121, 127):
+        with pytest.raises(ModelError, match=f"8 bits with {fraction} behind the point, .* choose -120 to 126"):
+            FixedFormat(8, fraction)
     with pytest.raises(InputError, match="softmax of 1 classes"):
         least_fraction(1)
     with pytest.raises(InputError, match="given for weights in float32"):

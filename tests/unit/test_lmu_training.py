@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -136,6 +137,11 @@ def test_it_ends_in_time() -> None:
     trained = train_lmu(data(), options)
     assert trained.history[-1]["seconds"] < 10
     assert trained.history[-1]["factor"] == 1
+
+
+def test_a_time_limit_that_is_over_is_refused() -> None:
+    with pytest.raises(InputError, match=r"seconds: 5 were over .* before the float phase began; give more"):
+        train_lmu(data(), replace(TINY, seconds=5.0), began=time.monotonic() - 60)
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,7 @@ def test_what_training_refuses() -> None:
         ({"tau": 0.0}, "tau is 0.0; it must be above 0"),
         ({"inhibition": -1.0}, "inhibition is -1.0"),
         ({"bits": 1}, "weights of 1 bits"),
+        ({"decay_bits": 21}, "decay_bits is 21; choose 1 to 20"),
         ({"readout": "rank"}, 'readout "rank" is not known'),
         ({"code": "rank"}, 'code "rank" is not known'),
     ],
