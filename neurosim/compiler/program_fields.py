@@ -198,7 +198,8 @@ class Fields:
             return None
         values = tuple(found.ravel().tolist())
         if found.dtype.kind not in "iu" or found.ndim > 1 or len(values) not in lengths:
-            wanted = " or ".join(map(str, sorted(lengths)))
+            each = isinstance(lengths, range)
+            wanted = f"{min(lengths)} to {max(lengths)}" if each else " or ".join(map(str, sorted(lengths)))
             self.attribute_error(key, f"is {found.tolist()!r}; it must hold integers, {wanted} of them")
         elif not all(low <= v <= high for v in values):
             self.attribute_error(key, f"is {found.tolist()!r}; the limits are {low}..{high}")

@@ -20,12 +20,14 @@ from neurosim.compiler.program_fields import (
 from neurosim.errors import ModelError, suggest
 from neurosim.network import Connection, Delay, Layer, Network, Transform, Unit
 from neurosim.network.graph import MAX_NEURONS
+from neurosim.network.maxima import MOST_PLACES
 from neurosim.network.transforms import transform_from_dict
 from neurosim.network.units import UNITS, unit_from_dict
 
 MOST_BITS = 62
 """Widest shift and accumulator: sums are kept in 64 bits."""
-MOST_COMPARTMENTS = max(unit.compartments for unit in UNITS.values() if isinstance(unit.compartments, int))
+MOST_COMPARTMENTS = MOST_PLACES
+"""Of a neuron: those of a pool by maximum, which has one for each place."""
 MOST_POOL_WEIGHTS = 1 << 28
 
 TRANSFORM_ARRAYS: dict[str, dict[str, tuple[type[np.integer[Any]], int]]] = {

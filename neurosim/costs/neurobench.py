@@ -6,14 +6,14 @@ They describe the network and its activity and depend on no chip.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.engine import LayerCount, RunCounts
-from neurosim.network import CubaLif, Gated, Network, SigmaDelta
+from neurosim.network import Network
 
 _WIDTHS = (np.int8, np.int16, np.int32)
 
@@ -98,15 +98,14 @@ def unit_calls(network: Network, largest: NDArray[np.int64]) -> NDArray[np.bool_
 
 
 def _biases(network: Network) -> list[NDArray[np.int64]]:
-    gated = [layer.unit.biases(layer.shape) for layer in network.layers if isinstance(layer.unit, Gated)]
-    return [
-        *gated,
-        *(
-            np.asarray(layer.unit.bias)
-            for layer in network.layers
-            if isinstance(layer.unit, CubaLif | SigmaDelta) and np.any(layer.unit.bias)
-        ),
-    ]
+    """Return the biases of all units as stored, but for those that are zero."""
+    each = (
+        getattr(layer.unit, item.name)
+        for layer in network.layers
+        for item in fields(layer.unit)
+        if item.name == "bias" or item.name.endswith("_bias")
+    )
+    return [values for values in each if np.any(values)]
 
 
 def _bytes(values: NDArray[Any]) -> int:

@@ -43,7 +43,7 @@ class Hybrid(Unit):
     bias
         int64, in units of the sum: as `multiplier`.
     residual
-        int64, v before the first timestep: as `multiplier`. The authors draw it from 0 <= v < 1.
+        int64, v before the first timestep: one, or one per neuron. The authors draw it from 0 <= v < 1.
     function
         ``identity``, ``relu``, ``tanh`` or ``sigmoid``.
     omega, omega_shift
@@ -53,7 +53,7 @@ class Hybrid(Unit):
     lowest, highest
         Limits of n, within 32 bits signed.
     state_bits
-        2..40.
+        2..40, `fraction` + 2 or more: v holds 1 and a sign.
     waits
         Timesteps: by then what was fed in the first one arrives.
     reset_interval, reset_phase
@@ -111,6 +111,11 @@ class Hybrid(Unit):
         if not -WIDEST <= self.lowest <= self.highest < WIDEST:
             raise ModelError(
                 f"lowest {self.lowest} and highest {self.highest}; they must rise and lie in {-WIDEST}..{WIDEST - 1}"
+            )
+        if self.state_bits < self.fraction + 2:
+            raise ModelError(
+                f"state_bits is {self.state_bits}; v must hold a 1, which is sent, and a sign: give "
+                f"{self.fraction + 2} or more (fraction + 2), or a fraction of at most {self.state_bits - 2}"
             )
         if np.abs(self.residual).max() > self.widest:
             raise ModelError(

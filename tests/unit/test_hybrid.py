@@ -99,6 +99,7 @@ def test_messages_add_up_to_the_function(function: str, true: Any, x: float) -> 
         ({"reset_interval": 4, "reset_phase": 4}, "reset_interval 4 with phase 4; the phase must be less"),
         ({"reset_phase": 1}, "reset_interval 0 with phase 1"),
         ({"reset_interval": -1}, "reset_interval reaches -1..-1"),
+        ({"fraction": 7, "state_bits": 8}, "state_bits is 8; v must hold a 1, .* give 9 or more .* at most 6"),
         ({"residual": 200, "state_bits": 8}, "holds \\+-127"),
     ],
 )

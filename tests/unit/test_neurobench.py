@@ -11,7 +11,18 @@ from hwmodels import load_chip
 from neurosim import api
 from neurosim.costs import Result, neurobench
 from neurosim.costs.neurobench import unit_calls
-from neurosim.network import Connection, CubaLif, Dense, Layer, Network, Relay, SigmaDelta
+from neurosim.network import (
+    Connection,
+    CubaLif,
+    CurrentLif,
+    DeltaGru,
+    Dense,
+    Layer,
+    Network,
+    Relay,
+    Rounding,
+    SigmaDelta,
+)
 
 CHIP = load_chip("loihi2")
 
@@ -115,3 +126,18 @@ def test_sparsities_by_their_definitions() -> None:
     sent = sum(int((step.neuron >= 20).sum()) for step in result.counts.activity)
     assert found.activation_sparsity == pytest.approx(1 - sent / (17 * result.timesteps))
     assert found.executions == result.timesteps
+
+
+def test_biases_of_every_kind_of_unit_are_in_the_footprint() -> None:
+    # Beside weights of a byte each: 3 biases of 2 bytes; 1 and 3 of a byte; 3 of 4 bytes, and three that are zero.
+    one, kept = np.array([1]), np.array([4096])
+    cases = (
+        (Rounding(one, one, np.array([1, 300, -5])), 1, 6),
+        (CurrentLif(voltage_keep=kept, current_keep=kept, threshold=one, bias=one, current_bias=np.arange(3)), 1, 4),
+        (DeltaGru(update_bias=np.arange(3) << 20), 4, 12),
+    )
+    for unit, compartments, biases in cases:
+        layers = [Layer("in", (4,), Relay()), Layer("out", (3,), unit)]
+        join = Connection(("in",), "out", Dense(np.ones((3 * compartments, 4), dtype=np.int64)))
+        result = api.simulate(api.compile(Network(layers, [join], "biased"), CHIP), np.ones((2, 4), dtype=np.int64))
+        assert neurobench(result.counts).footprint_bytes == 12 * compartments + biases

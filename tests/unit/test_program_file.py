@@ -86,6 +86,7 @@ def everything() -> Network:
         Layer("gru", (3,), DeltaGru(threshold=9, start=3, update_bias=np.arange(3) << 20, sum_fraction=17)),
         Layer("lstm", (2,), DeltaLstm(activation_fraction=6, activation_bits=12, table_fraction=5, sum_bits=40)),
         Layer("largest", (3,), MaxRounding(np.arange(3), np.array([2]), np.array([-5]), places=3, threshold=2)),
+        Layer("widest", (2,), MaxRounding(np.array([1]), np.array([0]), places=6)),
         Layer("hybrid", (9,), hybrid),
         Layer("reset", (9,), Hybrid(multiplier=3, shift=1, reset_interval=6, reset_phase=5)),
     ]
@@ -102,6 +103,7 @@ def everything() -> Network:
         Connection(("gru",), "lstm", Dense(rng.integers(-9, 9, (2, 3))), compartments=(3,)),
         Connection(("lstm",), "lstm", Dense(rng.integers(-9, 9, (8, 2)))),
         Connection(("spikes",), "largest", sparse),
+        Connection(("spikes",), "widest", Dense(rng.integers(-9, 9, (4, 9))), compartments=(0, 5)),
         Connection(("dense",), "hybrid", Dense(np.eye(9))),
         Connection(("dense",), "reset", Dense(np.eye(9))),
     ]
