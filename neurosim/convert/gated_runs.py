@@ -189,7 +189,8 @@ def describe_gated(found: GatedNetwork, inputs: Any, labels: Any = None, lengths
     inputs, lengths
         As of `run_gated`.
     labels
-        Integers, one a sequence (of its last answer) or (sequences, frames) (of each), or None.
+        Integers, one a sequence (of its last answer) or (sequences, frames) (of each), or None. Beyond a sequence's
+        length they may be anything.
 
     Raises
     ------
@@ -243,8 +244,7 @@ def _chosen(
             f"labels have shape {list(label.shape)} and dtype {label.dtype}; give {len(length)} integers, one a "
             f"sequence, or {list(every.shape)}, one a frame"
         )
-    if label.min() < 0 or label.max() >= classes:
-        raise InputError(f"labels reach from {label.min()} to {label.max()}; the answer has classes 0..{classes - 1}")
-    if label.ndim == 1:
-        return last, label[length > 0].astype(np.int64)
-    return every, label[every].astype(np.int64)
+    chosen, used = (last, label[length > 0]) if label.ndim == 1 else (every, label[every])
+    if used.min() < 0 or used.max() >= classes:
+        raise InputError(f"labels reach from {used.min()} to {used.max()}; the answer has classes 0..{classes - 1}")
+    return chosen, used.astype(np.int64)
