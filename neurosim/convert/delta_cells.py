@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosim.formats.dense_graph import Gru, Lstm
+from neurosim.formats.dense_numpy import sigmoid
 
 Array = NDArray[Any]
 Node = TypeVar("Node", Gru, Lstm)
@@ -54,7 +55,7 @@ class GruCell:
 
     def forward(self, t: int, sums: Array, state: Array) -> Array:
         n = self.hidden
-        self.r[t], self.z[t] = (_sigmoid(sums[:, k * n : (k + 1) * n]) for k in (0, 1))
+        self.r[t], self.z[t] = (sigmoid(sums[:, k * n : (k + 1) * n]) for k in (0, 1))
         self.inner[t] = sums[:, 3 * n :]
         self.fresh[t] = np.tanh(sums[:, 2 * n : 3 * n] + self.r[t] * self.inner[t])
         return np.asarray((1 - self.z[t]) * self.fresh[t] + self.z[t] * state)
@@ -90,7 +91,7 @@ class LstmCell:
 
     def forward(self, t: int, sums: Array, state: Array) -> Array:
         n = self.hidden
-        self.i[t], self.f[t], self.o[t] = (_sigmoid(sums[:, k * n : (k + 1) * n]) for k in (0, 1, 3))
+        self.i[t], self.f[t], self.o[t] = (sigmoid(sums[:, k * n : (k + 1) * n]) for k in (0, 1, 3))
         self.g[t] = np.tanh(sums[:, 2 * n : 3 * n])
         self.cell[t + 1] = self.f[t] * self.cell[t] + self.i[t] * self.g[t]
         self.tanh[t] = np.tanh(self.cell[t + 1])
@@ -133,7 +134,3 @@ def with_bias(node: Node, bias: Array) -> Node:
         return replace(node, bias_ih=bias, bias_hh=np.zeros_like(bias))
     n = node.hidden
     return replace(node, bias_ih=bias[: 3 * n], bias_hh=np.concatenate((np.zeros(2 * n), bias[3 * n :])))
-
-
-def _sigmoid(sums: Array) -> Array:
-    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * sums))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosim.convert.delta_cells import bias_of
 from neurosim.errors import InputError, ModelError
 from neurosim.formats.dense_graph import FloatArray, Gru, Recurrent
 from neurosim.formats.dense_numpy import sigmoid
@@ -78,9 +79,7 @@ def run_delta_gru(node: Gru, inputs: Any, lengths: Any, input_threshold: float, 
     x, length = check_sequences(node, inputs, lengths)
     check_thresholds(input_threshold, state_threshold)
     n = node.hidden
-    sums = np.zeros((len(x), 4 * n)) + np.concatenate(
-        (node.bias_ih[: 2 * n] + node.bias_hh[: 2 * n], node.bias_ih[2 * n :], node.bias_hh[2 * n :])
-    )
+    sums = np.tile(bias_of(node), (len(x), 1))
     held_x, held_h, h = np.zeros((len(x), x.shape[2])), np.zeros((len(x), n)), np.zeros((len(x), n))
     states = np.zeros((*x.shape[:2], n))
     counts = np.zeros((2, *x.shape[:2]), dtype=np.int64)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from neurosim.convert.delta_cells import bias_of
 from neurosim.convert.delta_gru import DeltaRun, changes, check_sequences, check_thresholds
 from neurosim.formats.dense_graph import Lstm
 from neurosim.formats.dense_numpy import sigmoid
@@ -36,7 +37,7 @@ def run_delta_lstm(node: Lstm, inputs: Any, lengths: Any, input_threshold: float
     x, length = check_sequences(node, inputs, lengths)
     check_thresholds(input_threshold, state_threshold)
     n = node.hidden
-    sums = np.zeros((len(x), 4 * n)) + node.bias_ih + node.bias_hh
+    sums = np.tile(bias_of(node), (len(x), 1))
     held_x = np.zeros((len(x), x.shape[2]))
     held_h, h, c = (np.zeros((len(x), n)) for _ in range(3))
     states = np.zeros((*x.shape[:2], n))

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from neurosim.convert.delta_cells import bias_of
 from neurosim.errors import InputError, ModelError
 from neurosim.formats.dense_graph import DenseGraph, FloatArray, Gru, Input, Linear, Lstm, Recurrent
 from neurosim.network import Connection, CurrentLeaky, Delta, DeltaGru, DeltaLstm, Dense, Layer, Network
@@ -235,10 +236,7 @@ def _by_neuron(weights: IntArray, gates: int) -> IntArray:
 
 def _unit(node: Gru | Lstm, threshold: int, start: int, formats: GatedFormats) -> DeltaGru | DeltaLstm:
     kind = DeltaGru if isinstance(node, Gru) else DeltaLstm
-    n, both = node.hidden, node.bias_ih + node.bias_hh
-    gates = [both[k * n : (k + 1) * n] for k in range(node.gates)]
-    if isinstance(node, Gru):
-        gates = [*gates[:2], node.bias_ih[2 * n :], node.bias_hh[2 * n :]]
+    gates = bias_of(node).reshape(-1, node.hidden)
     per_one = 2.0**formats.sum_fraction
     biases: Any = {
         name: np.rint(values * per_one).astype(np.int64) for name, values in zip(kind.bias_names, gates, strict=True)

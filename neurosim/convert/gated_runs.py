@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim.convert.convert import agreement, integer_frames
+from neurosim.convert.convert import agreement, integer_frames, weight_bits_of
 from neurosim.convert.counting import signed_bits
 from neurosim.convert.delta_gru import check_sequences
 from neurosim.convert.gated import GatedNetwork
@@ -189,7 +189,8 @@ def describe_gated(found: GatedNetwork, inputs: Any, labels: Any = None, lengths
     inputs, lengths
         As of `run_gated`.
     labels
-        Integers, one a sequence (of its last answer) or (sequences, frames) (of each), or None.
+        Integers, one a sequence (of its last answer) or (sequences, frames) (of each), or None. Beyond a sequence's
+        length they may be anything.
 
     Raises
     ------
@@ -209,10 +210,6 @@ def describe_gated(found: GatedNetwork, inputs: Any, labels: Any = None, lengths
     dense = float(sum(k * (node.weight_ih.shape[1] + node.hidden) for k, node in zip(each, nodes, strict=True)))
     macs = sum(k * acting for k, acting in zip(each, run.acting, strict=True)) / frames
     sent = [float(part.sum()) / frames for part in run.sent]
-    weight_bits: dict[str, int] = {}
-    for connection in network.connections:
-        needed = signed_bits(connection.transform.weights)
-        weight_bits[connection.target] = max(weight_bits.get(connection.target, 0), needed)
     return GatedReport(
         sequences=len(x),
         frames=run.frames,
@@ -226,7 +223,7 @@ def describe_gated(found: GatedNetwork, inputs: Any, labels: Any = None, lengths
         messages=dict(zip(names[:-1], sent, strict=True)),
         message_bits=dict(zip(names[:-1], run.message_bits, strict=True)),
         sum_bits=dict(zip(names[1:-1], run.sum_bits, strict=True)),
-        weight_bits=weight_bits,
+        weight_bits=weight_bits_of(network),
     )
 
 
@@ -247,8 +244,7 @@ def _chosen(
             f"labels have shape {list(label.shape)} and dtype {label.dtype}; give {len(length)} integers, one a "
             f"sequence, or {list(every.shape)}, one a frame"
         )
-    if label.min() < 0 or label.max() >= classes:
-        raise InputError(f"labels reach from {label.min()} to {label.max()}; the answer has classes 0..{classes - 1}")
-    if label.ndim == 1:
-        return last, label[length > 0].astype(np.int64)
-    return every, label[every].astype(np.int64)
+    chosen, used = (last, label[length > 0]) if label.ndim == 1 else (every, label[every])
+    if used.min() < 0 or used.max() >= classes:
+        raise InputError(f"labels reach from {used.min()} to {used.max()}; the answer has classes 0..{classes - 1}")
+    return chosen, used.astype(np.int64)

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from neurosim.convert.hybrid_numbers import WIDEST, IntArray, multiplier, residuals
 from neurosim.errors import ModelError
 from neurosim.network import Connection, Delay, Dense, Hybrid, Layer, Network, Relay, Rounding
-from neurosim.network.function_tables import table
-from neurosim.network.rounding import shift_and_round
 from neurosim.train.lmu import Lmu, rounded
 
 LATE = 3
@@ -157,26 +155,22 @@ class IntegerLmu:
         return total.astype(np.int64), memory.range, hidden.range
 
 
+_NO_FRAME = np.zeros(1, dtype=np.int64)
+
+
 class _Batch:
     """One layer for many sequences at once."""
 
     def __init__(self, unit: Hybrid, count: int, size: int) -> None:
         self.unit = unit
-        self.residual = np.tile(np.broadcast_to(unit.residual, size), (count, 1))
+        self.state = {name: np.tile(first, (count, 1)) for name, first in unit.initial_state(size).items()}
         self.sent = np.zeros((count, size))
         self.range = np.zeros((2, size), dtype=np.int64)
 
     def step(self, sums: NDArray[Any]) -> None:
         """Take up sums (sequences, neurons) and set what is sent."""
-        unit = self.unit
-        y = shift_and_round((sums.astype(np.int64) + unit.bias) * unit.multiplier, unit.shift, "half_even")
-        if unit.function != "identity":
-            values = table(unit.function, unit.index_fraction, unit.fraction)
-            y = values[np.clip(y + len(values) // 2, 0, len(values) - 1)]
-        v = self.residual + shift_and_round(y * unit.omega, np.array([unit.omega_shift]), "half_even")
-        v = np.clip(v, -unit.widest, unit.widest)
-        n = np.clip(v >> unit.fraction, unit.lowest, unit.highest)
-        self.residual = v - (n << unit.fraction)
+        unit, size = self.unit, self.range.shape[1]
+        n = unit.step(self.state, sums.astype(np.int64), _NO_FRAME, (size,), unit.waits + 1)
         self.range[0] = np.minimum(self.range[0], n.min(axis=0))
         self.range[1] = np.maximum(self.range[1], n.max(axis=0))
         self.sent = n.astype(np.float64)

@@ -101,7 +101,7 @@ def to_network(
         terms = [term_weights(term, plan, actual) for term in site.terms]
         given = densities is not None and bool(terms)
         if site.maximum:
-            density = _density_of_maximum(site.terms[0], plan, actual)
+            density = _density_of_maximum(site, plan, actual)
         else:
             density = densities[i] if densities is not None and given else density_of(site, terms, options, last)
         k = np.ones(1) if last else np.asarray(scales[i], dtype=np.float64)
@@ -163,14 +163,17 @@ def term_weights(term: Term, plan: Plan, actual: list[FloatArray]) -> FloatArray
     return np.array(np.broadcast_to((share / k)[:, None, None], (k.size, *node.kernel)))
 
 
-def _density_of_maximum(term: Term, plan: Plan, actual: list[FloatArray]) -> FloatArray:
+def _density_of_maximum(site: Site, plan: Plan, actual: list[FloatArray]) -> FloatArray:
     """Return the scale of a maximum's sources, one or one a channel."""
     parts = []
-    for source in term.sources:
+    for source in site.terms[0].sources:
         shape = plan.sites[source].shape
         full = np.broadcast_to(spread(actual[source], shape), shape).reshape(shape[0], -1)
         if (full != full[:, :1]).any():
-            raise ModelError("a maximum is taken of values with scales of their own; give one scale a channel")
+            raise ModelError(
+                f"layer {site.name}: takes maxima of {plan.sites[source].name}, whose values have scales of their own; "
+                f"give that layer 1 scale, or {shape[0]}, one a channel"
+            )
         parts.append(full[:, 0])
     scales = np.concatenate(parts)
     return scales[:1] if (scales == scales[0]).all() else scales

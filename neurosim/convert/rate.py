@@ -224,6 +224,12 @@ def _levels(plan: Plan, inputs: NDArray[Any], options: RateOptions) -> tuple[tup
             level = options.input_scale
             if options.inputs == "spikes":
                 largest_input = int(np.rint(float(values.max()) / options.input_scale))
+                if largest_input < 1:
+                    raise ModelError(
+                        f"input {site.name}: the largest value of the calibration frames is {values.max():g}, which an "
+                        f"input scale of {options.input_scale:g} rounds to {largest_input}, so no spikes stand for it; "
+                        "give a smaller input scale, or other frames"
+                    )
                 level *= largest_input
         else:
             level = site.high if math.isfinite(site.high) else float(np.percentile(values, options.percentile))

@@ -56,6 +56,11 @@ def encode(
             f"{spikes} spikes for a value of {full} in {timesteps} timesteps; a value of 1..{LARGEST} sends "
             "1 spike to one a timestep"
         )
+    if 2 * full * timesteps * (spikes + 1) >= 1 << 63:
+        raise InputError(
+            f"{spikes} spikes for a value of {full} in {timesteps} timesteps need products of more than 63 bits; "
+            "give fewer timesteps or a smaller full value"
+        )
     if code not in CODES:
         raise InputError(f'code "{code}" is not known; use {" or ".join(CODES)}')
     if array.size and (array.min() < 0 or array.max() > full):

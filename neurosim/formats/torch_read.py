@@ -179,7 +179,7 @@ class Reader:
                 raise Refused("reads a parameter of its own; use layers of torch.nn")
         except Refused as error:
             self.errors.append(f"{label}: {error}")
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+        except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             self.errors.append(f"{label}: is called in a way that is not supported ({error})")
 
     def value(self, node: Any) -> Any:

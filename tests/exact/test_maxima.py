@@ -256,6 +256,15 @@ def test_what_cannot_be_a_maximum_is_named() -> None:
         Network(layers, [Connection(("a",), "p", Dense(np.ones((2, 4), np.int64)))])
 
 
+def test_a_maximum_of_values_with_scales_of_their_own_is_named() -> None:
+    plan = make_plan(pooled(), maxima=True)
+    scales = [np.array([4.0]) for _ in plan.sites[:-1]]
+    scales[1] = np.linspace(4, 6, plan.sites[1].size)
+    name = plan.sites[1].name
+    with pytest.raises(ModelError, match=f"layer p1: takes maxima of {name}, whose .* give that layer 1 scale, or 4"):
+        to_network(plan, scales, IntegerOptions())
+
+
 def test_a_crossbar_and_a_chip_without_timesteps_refuse_it() -> None:
     for chip in ("truenorth", "neuronflow"):
         with pytest.raises((CapacityError, InputError), match=r"p1|max_rounding"):

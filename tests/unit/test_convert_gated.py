@@ -183,6 +183,10 @@ def test_what_does_not_fit_is_refused() -> None:
     found = to_gated(graph, 0.1)
     with pytest.raises(InputError, match="integer frames have 16 bits"):
         run_gated(found, np.full((1, 2, 5), 200.0))
+    padded = describe_gated(found, np.zeros((1, 2, 5)), np.array([[1, -1]]), np.array([1]))
+    assert padded.answers == 1
+    with pytest.raises(InputError, match=r"labels reach from -1 to 1;"):
+        describe_gated(found, np.zeros((1, 2, 5)), np.array([[1, -1]]))
     with pytest.raises(InputError, match=r"labels reach from 9 to 9; the answer has classes 0\.\.2"):
         describe_gated(found, np.zeros((1, 2, 5)), np.array([9]))
     with pytest.raises(

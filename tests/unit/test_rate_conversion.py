@@ -44,12 +44,13 @@ def test_the_poisson_code_has_its_rates_and_its_seed() -> None:
         (np.array([[11]]), {}, r"reach from 11 to 11; spikes stand for 0\.\.10"),
         (np.array([[-1]]), {}, "reach from -1 to -1"),
         (np.array([[1]]), {"spikes": 9}, "9 spikes for a value of 10 in 8 timesteps"),
+        (np.array([[1]]), {"full": 1 << 30, "spikes": 1 << 16, "timesteps": 1 << 16}, "more than 63 bits"),
         (np.array([[1]]), {"code": "latency"}, 'code "latency" is not known'),
     ],
 )
 def test_codes_refuse(values: Any, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        encode(values, 8, **{"full": 10, "spikes": 4, **settings})
+        encode(values, **{"timesteps": 8, "full": 10, "spikes": 4, **settings})
 
 
 def graph(weight: Any, last: Any, relu: bool = True, function: str = "relu", high: float = np.inf) -> DenseGraph:
@@ -134,6 +135,12 @@ def test_what_has_no_rate_is_refused() -> None:
         to_rates(make_plan(graph(one, one)), one, RateOptions(input_scale=1e-4, state_bits=20))
     with pytest.raises(InputError, match=r"inputs have shape \[1, 2\]"):
         to_rates(make_plan(graph(one, one)), np.ones((1, 2)), RateOptions())
+
+
+def test_inputs_that_round_to_no_spikes_are_refused_with_their_scale() -> None:
+    options = RateOptions(timesteps=4, inputs="spikes", input_scale=1.0)
+    with pytest.raises(ModelError, match=r"largest value .* is 0\.4, which an input scale of 1 rounds to 0"):
+        to_rates(make_plan(graph(np.eye(2), np.eye(2))), np.array([[0.4, 0.1]]), options)
 
 
 def test_counting_refuses_other_networks() -> None:

@@ -319,6 +319,7 @@ class Square(nn.Module):
         (nn.Sequential(nn.GELU(), nn.Softplus()), 4, "module 1 (Softplus): is not supported"),
         (Branch(), 4, "torch.fx cannot trace it"),
         (Square(), 4, "operation mul (mul): multiplies two arrays"),
+        (type("Halves", (nn.Module,), {"forward": lambda self, x: x / 0})(), 4, "operation truediv (truediv): is"),
         (nn.Sequential(nn.Linear(4, 3)), 5, "module 0 (Linear): takes 4 values in one axis, and is given [5]"),
         (nn.Sequential(nn.Conv2d(1, 1, 3, padding_mode="circular", padding=1)), (1, 5, 5), "pads with circular"),
         (nn.Sequential(nn.MaxPool2d(2, ceil_mode=True)), (1, 5, 5), "uses ceil_mode"),
