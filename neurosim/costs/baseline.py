@@ -272,7 +272,10 @@ def _notes(hardware: Baseline, work: tuple[Work, ...], density: Density, zeros: 
             names = ", ".join(one.label for one in work if one.synapses < one.macs)
             yield f"{names}: sparse, computed as the whole matrix"
         if any(one.pool for one in work):
-            yield "pooling: its traffic counts, its additions do not; no energy or time of them is published"
+            yield (
+                "pooling and values passed on one to one: their traffic counts, their additions do not; no energy or "
+                "time of these is published"
+            )
         if hardware.systolic is not None:
             yield "energy is power times the least time, so it is a lower bound as the time is"
     elif not hardware.operations.memory_included:

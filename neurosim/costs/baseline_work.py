@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurosim.errors import InputError, ModelError, join_errors, suggest
-from neurosim.network import Connection, Conv2d, MaxRounding, Network, Pool2d, Sparse
+from neurosim.network import Connection, Conv2d, MaxRounding, Network, Pool2d, Sparse, Transform
 
 Density = float | Mapping[str, float] | None
 
@@ -33,7 +33,7 @@ class Work:
     synapses
         MACs where only stored synapses are computed; a convolution's taps on its padding count.
     pool
-        Whether it is a pooling, which has no weights.
+        Whether it is a pooling or passes values on one to one, as sums of two layers do: no weights of a matrix.
     weight_bits
         Width of its weights.
     density
@@ -57,7 +57,7 @@ class Work:
 
     @property
     def macs(self) -> int:
-        """MACs of an array that computes every product; 0 for a pooling."""
+        """MACs of an array that computes every product; 0 for a pooling and for values passed on one to one."""
         return 0 if self.pool else self.weights * self.out[0] * self.out[1]
 
     @property
@@ -126,10 +126,18 @@ def _work(network: Network, connection: Connection, density: Density, weight_bit
         transform.in_size,
         network[connection.target].size if maximum else transform.out_size,
         synapses,
-        maximum or isinstance(transform, Pool2d),
+        maximum or isinstance(transform, Pool2d) or _one_to_one(transform),
         needed if weight_bits is None else weight_bits,
         _mean_density(network, connection, density),
     )
+
+
+def _one_to_one(transform: Transform) -> bool:
+    """Return whether every input leads to one output, and every output comes of one input."""
+    if not isinstance(transform, Sparse) or transform.in_size != transform.out_size:
+        return False
+    each = np.bincount(transform.targets, minlength=transform.out_size)
+    return bool((np.diff(transform.row_start) == 1).all() and (each == 1).all())
 
 
 def bits_of(weights: np.ndarray) -> int:

@@ -253,6 +253,21 @@ def test_a_layer_fed_twice_is_updated_once() -> None:
     assert baseline_cost(Network(layers, twice), "cpu").energy_j.value == pytest.approx((12 + 2) * 8.6e-9, rel=1e-12)
 
 
+def test_values_passed_on_one_to_one_are_no_matrix() -> None:
+    """The sums of residual networks: traffic of what is read and written, no products of n by n."""
+    n = 80
+    order = np.random.default_rng(0).permutation(n)
+    passed = network_of(Sparse(np.arange(n + 1), order, np.full(n, 3), n), (n,))
+    assert baseline_cost(passed, "gpu").macs == n
+    cost = baseline_cost(passed, "eyeriss")
+    assert cost.macs == 0
+    # Words of 16 bits: 80 read and 80 written at the DRAM; each goes through the buffer in and out.
+    assert cost.traffic_bytes == {"buffer": 2 * 2 * n * 2, "dram": 2 * n * 2}
+    assert "passed on one to one" in " ".join(cost.notes)
+    fewer = network_of(Sparse(np.arange(n), order[:-1], np.full(n - 1, 3), n), (n - 1,))
+    assert baseline_cost(fewer, "eyeriss").macs == n * (n - 1)
+
+
 def test_sparse_and_pooled_connections() -> None:
     """A CPU does what is stored, an array the whole matrix; a pooling has additions, but no weights."""
     sparse = network_of(Sparse([0, 1, 2, 2, 2], [0, 1], [1, 1], 3), (4,))
