@@ -311,8 +311,11 @@ def _last(graph: OnnxGraph, name: str, inputs: list[str], outputs: list[str], a:
         raise Refused("picks values; the last frame of a sequence, index -1, is supported")
     if time is not None and axis != time:
         raise Refused(f"picks the last of axis {axis}, where time is axis {time}; the last frame is supported")
+    rank = graph.ranks.get(inputs[0], 3)
+    if rank < 3:
+        raise Refused(f"picks the last of axis {axis} of values without an axis of time; pick the last frame once")
     _result(graph, outputs[0], graph.value(inputs[0]))
-    graph.ranks[outputs[0]] = graph.ranks.get(inputs[0], 3) - (index.ndim == 0)
+    graph.ranks[outputs[0]] = rank - (index.ndim == 0)
     graph.read_out = "last"
 
 

@@ -277,17 +277,20 @@ def _item(r: Reader, name: str, args: Any, kwargs: Any) -> Any:
     if isinstance(value, RecurrentPair):
         return value.node if index == 0 else value.state
     if isinstance(value, RecurrentState):
-        return _state_item(r, value, index)
+        return _state_item(r, name, value, index)
     places = index if isinstance(index, tuple) else (index,)
     last = ((EVERY, -1), (EVERY, -1, EVERY)) if r.batch_first else ((-1,), (-1, EVERY), (-1, EVERY, EVERY))
     if r.recurrent and places in last:
+        if _follows(args[0], r.picks):
+            raise Refused(f"picks {index} of what is the last frame already; leave it out")
         r.read_out = "last"
+        r.picks.add(name)
         return r.value(args[0])
     wanted = "[:, -1]" if r.batch_first else "[-1]"
     raise Refused(f"picks {index}; the last frame of a sequence, {wanted}, is supported")
 
 
-def _state_item(r: Reader, state: RecurrentState, index: Any) -> Any:
+def _state_item(r: Reader, name: str, state: RecurrentState, index: Any) -> Any:
     if state.part == "pair":
         return replace(state, part="hidden" if index == 0 else "cell")
     places = index if isinstance(index, tuple) else (index,)
@@ -298,14 +301,28 @@ def _state_item(r: Reader, state: RecurrentState, index: Any) -> Any:
     if places[0] not in (-1, state.layers - 1) or any(place != EVERY for place in places[1:]):
         raise Refused(f"picks {index} of the last states; that of the last layer, [-1], is supported")
     r.read_out = "last"
+    r.picks.add(name)
     return state.node
+
+
+def _follows(node: Any, names: set[str]) -> bool:
+    """Return whether a node of a traced graph is made of one of these, or is one."""
+    open_nodes, seen = [node], set()
+    while open_nodes:
+        one = open_nodes.pop()
+        if one.name in names:
+            return True
+        if one not in seen:
+            seen.add(one)
+            open_nodes += one.all_input_nodes
+    return False
 
 
 def _squeeze(r: Reader, name: str, args: Any, kwargs: Any) -> Any:
     state, axis = r.values.get(args[0]), kwargs.get("dim", args[1] if len(args) > 1 else None)
     if not isinstance(state, RecurrentState) or axis != 0 or state.layers != 1:
         raise Refused("leaves axes out; that is supported for the last state of one layer, squeeze(0)")
-    return _state_item(r, state, -1)
+    return _state_item(r, name, state, -1)
 
 
 def _plain(function: str) -> Callable[..., str]:

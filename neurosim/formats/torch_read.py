@@ -126,6 +126,7 @@ class Reader:
         self.errors: list[str] = []
         self.output: str | None = None
         self.read_out = "every"
+        self.picks: set[str] = set()  # Operations that took the last frame of a sequence.
         cells = [m for m in modules.values() if _kind(m) in ("GRU", "LSTM")]
         self.recurrent = bool(cells)
         self.batch_first = all(m.batch_first for m in cells)

@@ -147,6 +147,9 @@ def test_the_last_of_the_batch_is_not_the_last_frame(tmp_path: Path, kind: str) 
     graph = read_onnx(path)
     assert graph.read_out == "last"
     np.testing.assert_allclose(evaluate(graph, x.swapaxes(0, 1))[:, -1], reference(path, x), rtol=1e-4, atol=1e-5)
+    twice = [*nodes, node("Gather", ["t", "last"], "z", axis=1), node("Gather", ["z", "last"], "y", axis=1)]
+    with pytest.raises(ModelError, match="picks the last of axis 1 of values without an axis of time"):
+        read_onnx(save(tmp_path / "z.onnx", ["t", 2, 3], twice, constants))
     path = save(tmp_path / "b.onnx", ["t", 2, 3], [*nodes, node("Gather", ["t", "last"], "y", axis=0)], constants)
     with pytest.raises(ModelError, match="picks the last of axis 0, where time is axis 1"):
         read_onnx(path)

@@ -409,3 +409,20 @@ def test_pools_are_those_of_the_module(module: Any, shape: tuple[int, ...]) -> N
 def test_options_of_pools_that_are_not_read_are_refused(module: Any, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         read_torch(module, (2, 6, 6))
+
+
+@pytest.mark.parametrize("state", [False, True])
+def test_the_last_frame_is_not_picked_of_the_last_frame(state: bool) -> None:
+    """Behind it the same index takes the last neuron, which would be another answer."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.GRU(3, 4, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            frames, last = self.cell(x)
+            return (last[-1] if state else frames[:, -1]).relu()[:, -1]
+
+    with pytest.raises(ModelError, match="of what is the last frame already"):
+        read_torch(Twice(), 3)
