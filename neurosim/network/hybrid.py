@@ -19,6 +19,8 @@ from neurosim.network.unit_base import IntArray, State, Unit, as_integers, sprea
 
 FUNCTIONS = ("identity", "relu", *TABLES)
 MAX_FRACTION = 30
+MAX_TABLE_FRACTION = 16
+"""Of a function by table, and of what it is taken of: finer tables take minutes to compute, and gigabytes."""
 MAX_STATE_BITS = 40
 _NONE = np.zeros(1, dtype=np.int64)
 
@@ -49,7 +51,7 @@ class Hybrid(Unit):
     omega, omega_shift
         Omega is omega / 2**omega_shift: 1 to 2**31 - 1, and 0..31 bits.
     fraction, index_fraction
-        Bits, 1..30; the second is read by ``tanh`` and ``sigmoid`` alone.
+        Bits, 1..30; the second is read by ``tanh`` and ``sigmoid`` alone, with which both are 16 at most.
     lowest, highest
         Limits of n, within 32 bits signed.
     state_bits
@@ -103,6 +105,12 @@ class Hybrid(Unit):
             values = np.asarray(getattr(self, name))
             if values.min() < low or values.max() > high:
                 raise ModelError(f"{name} reaches {values.min()}..{values.max()}; it must lie in {low}..{high}")
+        finest = max(self.fraction, self.index_fraction)
+        if self.function in TABLES and finest > MAX_TABLE_FRACTION:
+            raise ModelError(
+                f"fraction {self.fraction} and index_fraction {self.index_fraction} with function {self.function}; its "
+                f"table has steps of at most {MAX_TABLE_FRACTION} bits: give {MAX_TABLE_FRACTION} or less for both"
+            )
         if not 0 <= self.reset_phase <= max(self.reset_interval - 1, 0):
             raise ModelError(
                 f"reset_interval {self.reset_interval} with phase {self.reset_phase}; "

@@ -93,6 +93,8 @@ def test_messages_add_up_to_the_function(function: str, true: Any, x: float) -> 
         ({"function": "tan"}, 'did you mean "tanh"'),
         ({"omega": 0}, "omega reaches 0..0; it must lie in 1.."),
         ({"fraction": 31}, "1..30"),
+        ({"function": "tanh", "fraction": 17}, "fraction 17 .* with function tanh; .* give 16 or less for both"),
+        ({"function": "sigmoid", "index_fraction": 30}, "index_fraction 30 with function sigmoid"),
         ({"shift": 63}, "0..62"),
         ({"multiplier": -1}, "multiplier reaches -1..-1"),
         ({"lowest": 3, "highest": 2}, "they must rise"),
