@@ -289,7 +289,8 @@ def cases() -> dict[str, tuple[Any, str]]:
         file["network/layers/1/unit"].attrs["sum_fraction"] = 3
 
     return {
-        "beyond": (compartments([0, 1, 4]), r"compartments is \[0, 1, 4\]; the limits are 0\.\.3"),
+        "beyond": (compartments([0, 1, 4]), r"leads to compartments \(0, 1, 4\); a delta_gru unit has 0\.\.3"),
+        "far beyond": (compartments([0, 1, 4096]), r"compartments is \[0, 1, 4096\]; the limits are 0\.\.1023"),
         "none": (compartments(np.zeros(0, dtype=np.int64)), "compartments is"),
         "not ascending": (compartments([1, 0, 2]), r"compartments are \(1, 0, 2\); give one or more, ascending from 0"),
         "other number": (compartments([0, 1]), "the layer has 7 neurons of 2 compartments each"),
